@@ -1,0 +1,1 @@
+"""The HTTP API from Python: what the CLI and the workers speak."""

@@ -1,0 +1,1 @@
+"""Files into versioned Parquet datasets; contracts, splits, differences."""

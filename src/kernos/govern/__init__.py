@@ -1,0 +1,1 @@
+"""Fairness and quality metrics, gates, model cards."""

@@ -1,0 +1,1 @@
+"""Runs: scheduled by a pure core, driven by one driver, executed in processes of their own."""

@@ -1,0 +1,256 @@
+"""Deployments: names that move behind gates. What is wanted is in the catalog; the plane is told after it is committed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from kernos.base.clock import Clock
+from kernos.base.errors import ConflictError
+from kernos.base.ids import Digest, Ref
+from kernos.base.settings import LoopSettings
+from kernos.catalog.artifacts import move_name, resolve
+from kernos.catalog.blobs import Blobs
+from kernos.catalog.records import ArtifactRecord, DeploymentRecord, PrincipalRecord
+from kernos.catalog.store import Reader, SqlStore, Transaction
+from kernos.loop.apps import app_of_code
+from kernos.models.package import open_package
+from kernos.runtime.wanted import Caller, Revision, Route, Status, Wanted
+from kernos.security.access import actions_of
+from kernos.security.keys import SigningKey, VerifyKey
+from kernos.serve.rollout import Promote, RollBack, Rollout, Rules, Tick, Wait
+from kernos.serve.supervisor import Plane
+from kernos.spec.manifest import Service
+
+_log = logging.getLogger(__name__)
+
+
+class Deployer:
+    """Not thread-safe but for `deploy`, `rollback` and `status`; `tick` belongs to the reconciler."""
+
+    def __init__(
+        self,
+        store: SqlStore,
+        blobs: Blobs,
+        plane: Plane,
+        signer: SigningKey,
+        settings: LoopSettings,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._plane = plane
+        self._trusted_pem = [signer.public_pem]
+        self._trusted = [VerifyKey.from_pem(signer.public_pem)]
+        self._settings = settings
+        self._clock = clock
+        self._applied: Wanted | None = None
+        self._rollouts: dict[tuple[str, int], Rollout] = {}
+        """(app, canary version) -> its trial. A restarted kernel begins the trial again."""
+
+    def deploy(self, app: str, version: int, principal: str) -> None:
+        """Verify the package and make it the canary; with nothing live it goes live as soon as it is loaded."""
+        with self._store.read() as reader:
+            package = resolve(reader, Ref(f"/packages/{app}", str(version)))
+            artifact = reader.get(ArtifactRecord, package.digest)
+            assert artifact is not None
+            service = app_of_code(reader, Digest(artifact.meta["code"])).manifest.service or Service(flow="")
+        open_package(self._blobs.path(package.digest), self._trusted)
+
+        def change(tx: Transaction) -> None:
+            before = tx.get(DeploymentRecord, app)
+            live = before.live if before else None
+            if live == version:
+                raise ConflictError(
+                    f"{app}@{version} is live already.", hint=f"`kernos services` shows {app}."
+                )
+            share = service.canary_share if live is not None else 1.0
+            record = DeploymentRecord(
+                app=app,
+                live=live,
+                previous=before.previous if before else None,
+                canary=version,
+                share=share or 1.0,
+                phase="canary",
+                reason=f"version {version} is on trial"
+                if live is not None
+                else f"version {version} is being loaded",
+                since_ms=tx.at_ms,
+                settings=msgspec.to_builtins(service),
+            )
+            self._move(tx, app, "canary", version, principal, record.reason)
+            tx.put(record)
+            tx.emit(
+                "deployment.canary",
+                f"service:{app}",
+                principal,
+                version=version,
+                share=record.share,
+                live=live,
+            )
+
+        self._store.write(change)
+
+    def rollback(self, app: str, principal: str, reason: str) -> None:
+        """Give up the canary; without one, put the previous version back."""
+
+        def change(tx: Transaction) -> None:
+            before = tx.get(DeploymentRecord, app)
+            if before is None or (before.canary is None and before.previous is None):
+                raise ConflictError(
+                    f"{app} has no version to go back to.", hint=f"`kernos services` shows {app}."
+                )
+            if before.canary is not None:
+                self._drop_canary(tx, before, principal, reason)
+                return
+            record = msgspec.structs.replace(
+                before,
+                live=before.previous,
+                previous=before.live,
+                phase="live",
+                reason=reason,
+                since_ms=tx.at_ms,
+            )
+            assert record.live is not None
+            self._move(tx, app, "live", record.live, principal, reason)
+            tx.put(record)
+            tx.emit(
+                "deployment.rolled_back",
+                f"service:{app}",
+                principal,
+                to=record.live,
+                version=before.live,
+                reason=reason,
+            )
+
+        self._store.write(change)
+
+    def status(self) -> Status | None:
+        return self._plane.status()
+
+    @property
+    def url(self) -> str:
+        return self._plane.url
+
+    def tick(self) -> None:
+        """Tell the plane what is wanted, and judge the canaries."""
+        with self._store.read() as reader:
+            deployments = reader.list(DeploymentRecord)
+            wanted = self._wanted(reader, deployments)
+        self._plane.ensure(self._clock.monotonic_s())
+        status = self._plane.status()
+        if status is None:
+            return
+        if self._differs(wanted) or status.generation == 0:
+            generation = max(status.generation, self._applied.generation if self._applied else 0) + 1
+            self._applied = msgspec.structs.replace(wanted, generation=generation)
+            self._plane.apply(self._applied)
+            status = self._plane.status() or status
+        for deployment in deployments:
+            if deployment.phase == "canary" and deployment.canary is not None:
+                self._judge(deployment, deployment.canary, status)
+
+    def _differs(self, wanted: Wanted) -> bool:
+        if self._applied is None:
+            return True
+        return msgspec.structs.replace(wanted, generation=0) != msgspec.structs.replace(
+            self._applied, generation=0
+        )
+
+    def _wanted(self, reader: Reader, deployments: list[DeploymentRecord]) -> Wanted:
+        revisions, routes = [], []
+        for deployment in deployments:
+            for version in dict.fromkeys((deployment.live, deployment.canary)):
+                if version is None:
+                    continue
+                digest = resolve(reader, Ref(f"/packages/{deployment.app}", str(version))).digest
+                revisions.append(Revision(deployment.app, version, str(self._blobs.path(digest)), digest))
+            live = deployment.live if deployment.live is not None else deployment.canary
+            if live is not None:
+                canary = deployment.canary if deployment.live is not None else None
+                routes.append(
+                    Route(deployment.app, live, canary, deployment.share if canary is not None else 0.0)
+                )
+        principals = reader.list(PrincipalRecord)
+        callers = [Caller(p.name, p.token_sha256) for p in principals if "infer" in actions_of(p.role)]
+        return Wanted(0, revisions, routes, callers, self._trusted_pem)
+
+    def _judge(self, deployment: DeploymentRecord, version: int, status: Status) -> None:
+        key = (deployment.app, version)
+        now_s = self._clock.monotonic_s()
+        rollout = self._rollouts.setdefault(key, Rollout(_rules(deployment, self._settings), now_s))
+        tick = Tick(
+            now_s=now_s,
+            is_loaded=key in {tuple(pair) for pair in status.loaded},
+            failed=next((why for app, failed, why in status.failed if (app, failed) == key), ""),
+            has_live=deployment.live is not None,
+            traffic=next((t for t in status.traffic if (t.app, t.version) == key), None),
+        )
+        match rollout.feed(tick):
+            case Promote(reason=reason):
+                self._settle(key, lambda tx, record: self._promote(tx, record, version, reason))
+            case RollBack(reason=reason):
+                self._settle(key, lambda tx, record: self._drop_canary(tx, record, "kernel", reason))
+            case Wait():
+                pass
+
+    def _settle(self, key: tuple[str, int], change: Callable[[Transaction, DeploymentRecord], None]) -> None:
+        """Carry out a verdict, unless somebody has moved the deployment meanwhile."""
+        app, version = key
+
+        def checked(tx: Transaction) -> None:
+            record = tx.get(DeploymentRecord, app)
+            if record is not None and record.canary == version:
+                change(tx, record)
+
+        self._store.write(checked)
+        self._rollouts.pop(key, None)
+
+    def _promote(self, tx: Transaction, before: DeploymentRecord, version: int, reason: str) -> None:
+        record = msgspec.structs.replace(
+            before, live=version, previous=before.live, canary=None, share=0.0, phase="live", reason=reason,
+            since_ms=tx.at_ms,
+        )  # fmt: skip
+        self._move(tx, before.app, "live", version, "kernel", reason)
+        tx.put(record)
+        tx.emit(
+            "deployment.live",
+            f"service:{before.app}",
+            "kernel",
+            version=version,
+            previous=before.live,
+            reason=reason,
+        )
+
+    def _drop_canary(self, tx: Transaction, before: DeploymentRecord, principal: str, reason: str) -> None:
+        phase = "rolled_back" if before.live is not None else "stopped"
+        record = msgspec.structs.replace(
+            before, canary=None, share=0.0, phase=phase, reason=reason, since_ms=tx.at_ms
+        )
+        tx.put(record)
+        tx.emit(
+            "deployment.rolled_back", f"service:{before.app}", principal,
+            version=before.canary, to=before.live, reason=reason,
+        )  # fmt: skip
+
+    def _move(self, tx: Transaction, app: str, name: str, version: int, principal: str, reason: str) -> None:
+        """Move the name on the package and on the model inside it."""
+        move_name(tx, f"/packages/{app}", name, version, principal, reason)
+        digest = resolve(tx, Ref(f"/packages/{app}", str(version))).digest
+        package = tx.get(ArtifactRecord, digest)
+        assert package is not None
+        path, _, model_version = str(package.meta["model_ref"]).partition("@")
+        move_name(tx, path, name, int(model_version), principal, reason)
+
+
+def _rules(deployment: DeploymentRecord, settings: LoopSettings) -> Rules:
+    service = msgspec.convert(deployment.settings, Service)
+    return Rules(
+        share=service.canary_share,
+        canary_s=service.canary_s,
+        max_error_share=service.max_error_share,
+        max_p99_ms=service.max_p99_ms,
+        minimum_requests=settings.canary_minimum_requests,
+    )

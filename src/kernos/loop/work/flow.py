@@ -1,0 +1,30 @@
+"""Run a flow on the training rows: its steps become Runs, its result must be a Model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernos.base.errors import InvalidError
+from kernos.kernel.run import Task
+from kernos.loop.context import FlowContext
+from kernos.loop.room import Room
+from kernos.loop.values import StoredModel
+from kernos.spec.context import running
+
+
+def run(task: Task) -> dict[str, Any]:
+    room = Room(task)
+    app = room.app()
+    context = FlowContext(room, room.payload["tuned"])
+    with running(context):
+        model = app.function(room.payload["flow"])(**room.payload["arguments"])
+    if (
+        not isinstance(model, StoredModel)
+        or not context.model
+        or model.digest != context.model["value"]["digest"]
+    ):
+        raise InvalidError(
+            f"Flow {room.payload['flow']!r} returned a {type(model).__name__}, not the Model of its last model step.",
+            hint="Return what the step that fits the Model returns.",
+        )
+    return {"reads": context.reader.refs, **context.model}

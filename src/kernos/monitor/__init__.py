@@ -1,0 +1,1 @@
+"""Drift, live accuracy, triggers."""

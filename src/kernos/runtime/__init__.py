@@ -1,0 +1,1 @@
+"""Running a model file: conversion, engine, batcher, the inference data plane."""

@@ -1,0 +1,1 @@
+"""Deployments: routes, canary, prediction log."""

@@ -1,0 +1,1 @@
+"""Contract classes which every implementation of a seam passes."""
