@@ -25,7 +25,7 @@ from kernos.loop.facade import Loop
 from kernos.loop.reconciler import Reconciler
 from kernos.loop.settle import settle
 from kernos.loop.watcher import Watcher
-from kernos.security.keys import SigningKey, load_or_create_secret
+from kernos.security.keys import SigningKey, VerifyKey, load_or_create_secret
 from kernos.security.sessions import Sessions
 from kernos.security.tokens import Authenticator, RunTokens, issue
 from kernos.serve.supervisor import Plane
@@ -64,11 +64,19 @@ class System:
         (self.home / "kernel.json").unlink(missing_ok=True)
         self.lock.close()
 
+    def check_head(self, head: bytes, signature: str, key_id: str) -> bool:
+        """Whether this home's own key signed the journal's head."""
+        if key_id != self.signer.key_id:
+            return False
+        return VerifyKey.from_pem(self.signer.public_pem).verify(head, bytes.fromhex(signature))
+
     def _announce(self, plane_url: str) -> None:
         process = identify(os.getpid())
         assert process is not None
         socket = str(self.home / "kernel.sock")
-        write_kernel_file(self.home, KernelFile(process.pid, process.started_ticks, self.url, socket, plane_url))
+        write_kernel_file(
+            self.home, KernelFile(process.pid, process.started_ticks, self.url, socket, plane_url)
+        )
 
 
 def open_system(settings: Settings) -> System:

@@ -10,9 +10,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from kernos.base import digests
 from kernos.base.errors import InvalidError, KernosError, NotFoundError, RefusedError, UnavailableError
 from kernos.base.ids import Digest
+from kernos.catalog.blobs import FileBlobs
 from kernos.data.dataset import scan
 from kernos.data.ingest import ingest
 from kernos.spec.manifest import Column
@@ -21,20 +21,9 @@ CONTRACT = [Column("age", "int", low=0, high=120), Column("score", "float", null
 GOOD = b"age,score\n30,1.5\n41,2.5\n"
 
 
-class FolderBlobs:
-    def __init__(self, root: Path, *, full: bool = False) -> None:
-        self.root, self.full = root, full
-        root.mkdir()
-
+class FullBlobs(FileBlobs):
     def put_file(self, path: Path) -> Digest:
-        if self.full:
-            raise UnavailableError("The disk is full.", hint="Free some space.")
-        digest = digests.of_file(path)
-        (self.root / digest).write_bytes(path.read_bytes())
-        return digest
-
-    def path(self, digest: Digest) -> Path:
-        return self.root / digest
+        raise UnavailableError(f"The disk is full: {path.name}.", hint="Free some space.")
 
 
 def parquet(frame: pl.DataFrame) -> bytes:
@@ -133,40 +122,41 @@ BAD: dict[str, tuple[str, bytes, type[KernosError], str]] = {
 def test_a_bad_file_is_refused_and_leaves_nothing(tmp_path: Path, name: str) -> None:
     file, data, kind, told = BAD[name]
     (tmp_path / file).write_bytes(data)
-    blobs, work = FolderBlobs(tmp_path / "blobs"), tmp_path / "work"
+    blobs, work = FileBlobs(tmp_path / "blobs"), tmp_path / "work"
     work.mkdir()
 
     with pytest.raises(KernosError) as caught:
-        ingest(tmp_path / file, CONTRACT, blobs, work)  # type: ignore[arg-type]  # the part of Blobs in use
+        ingest(tmp_path / file, CONTRACT, blobs, work)
 
     assert type(caught.value) is kind, caught.value
     assert told in caught.value.message
     assert caught.value.hint
     assert len(str(caught.value)) < 2000
-    assert list(blobs.root.iterdir()) == list(work.iterdir()) == []
+    assert list(blobs.digests()) == []
+    assert list(work.iterdir()) == []
 
 
 def test_not_a_number_is_refused_unless_the_column_may_be_null(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"age,score\n30,NaN\n")
     (tmp_path / "work").mkdir()
-    blobs = FolderBlobs(tmp_path / "blobs")
+    blobs = FileBlobs(tmp_path / "blobs")
 
     with pytest.raises(RefusedError, match=r"score is not a number \(NaN\) in 1 rows"):
-        ingest(tmp_path / "t.csv", [Column("score", "float")], blobs, tmp_path / "work")  # type: ignore[arg-type]
-    manifest = ingest(tmp_path / "t.csv", CONTRACT, blobs, tmp_path / "work")  # type: ignore[arg-type]
+        ingest(tmp_path / "t.csv", [Column("score", "float")], blobs, tmp_path / "work")
+    manifest = ingest(tmp_path / "t.csv", CONTRACT, blobs, tmp_path / "work")
 
     assert manifest.statistics["score"].nulls == 1
-    assert scan(manifest, blobs).collect()["score"].to_list() == [None]  # type: ignore[arg-type]
+    assert scan(manifest, blobs).collect()["score"].to_list() == [None]
 
 
 def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
-    blobs = FolderBlobs(tmp_path / "blobs")
+    blobs = FileBlobs(tmp_path / "blobs")
 
     with pytest.raises(NotFoundError, match="no file"):
-        ingest(tmp_path / "none.csv", [], blobs, tmp_path)  # type: ignore[arg-type]
+        ingest(tmp_path / "none.csv", [], blobs, tmp_path)
     with pytest.raises(InvalidError, match="cannot be read"):
-        ingest(tmp_path / "folder.csv", [], blobs, tmp_path)  # type: ignore[arg-type]
+        ingest(tmp_path / "folder.csv", [], blobs, tmp_path)
 
 
 def test_a_full_disk_leaves_no_temporary_file(tmp_path: Path) -> None:
@@ -174,7 +164,7 @@ def test_a_full_disk_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
 
     with pytest.raises(UnavailableError):
-        ingest(tmp_path / "t.csv", [], FolderBlobs(tmp_path / "b", full=True), tmp_path / "work")  # type: ignore[arg-type]
+        ingest(tmp_path / "t.csv", [], FullBlobs(tmp_path / "blobs"), tmp_path / "work")
 
     assert list((tmp_path / "work").iterdir()) == []
 
@@ -186,12 +176,12 @@ def test_a_file_damaged_anywhere_is_read_or_refused_but_never_breaks_kernos(
     tmp_path: Path, change: Callable[[bytes, int], bytes]
 ) -> None:
     (tmp_path / "work").mkdir()
-    blobs = FolderBlobs(tmp_path / "blobs")
+    blobs = FileBlobs(tmp_path / "blobs")
     hints = []
     for at in range(len(GOOD)):
         (tmp_path / "t.csv").write_bytes(change(GOOD, at))
         try:
-            ingest(tmp_path / "t.csv", CONTRACT, blobs, tmp_path / "work")  # type: ignore[arg-type]
+            ingest(tmp_path / "t.csv", CONTRACT, blobs, tmp_path / "work")
         except KernosError as error:
             hints.append(error.hint)
 

@@ -17,7 +17,6 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.types import ControllerRouterHandler, Message, Scope
 
-from kernos.base.version import VERSION
 from kernos.api import apps, catalog, children, health, journal, principals, runs, services
 from kernos.api.context import CHILD_THREADS, THREADS, Api, offload
 from kernos.api.feed import Feed
@@ -25,6 +24,7 @@ from kernos.api.guard import OPEN, check_routes, make_guard
 from kernos.api.history import History
 from kernos.api.problems import answer_bug, answer_http_error, answer_kernos_error
 from kernos.base.errors import KernosError
+from kernos.base.version import VERSION
 from kernos.security.access import Caller
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def _openapi() -> OpenAPIConfig:
         title="Kernos",
         version=VERSION,
         description="The control plane: Apps, Runs, Artifacts, services, the journal.",
-        openapi_router=Router("/v1", route_handlers=[], opt={"action": OPEN}, include_in_schema=False),
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        openapi_router=Router(
+            "/v1/openapi.json", route_handlers=[], opt={"action": OPEN}, include_in_schema=False
+        ),
+        render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
     )

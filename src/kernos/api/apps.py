@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from litestar import get, post
-from litestar.params import SkipValidation
+from litestar.params import FromPath, JSONBody
 
-from kernos.api.context import Api
+from kernos.api.context import Api, TheApi, TheCaller
 from kernos.api.present.builds import app_view, build_view
 from kernos.api.runs import find_run
 from kernos.api.views import AppView, BuildView
@@ -16,7 +16,6 @@ from kernos.base.errors import NotFoundError
 from kernos.base.ids import Ref, RunId, check_name
 from kernos.catalog.artifacts import resolve
 from kernos.catalog.records import RunRecord, VersionRecord
-from kernos.security.access import Caller
 
 _BUILDS_SHOWN = 10
 
@@ -44,13 +43,13 @@ class NewBuild(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @post("/v1/apps", opt={"action": "apps:write"}, sync_to_thread=True)
-def register_app(api: SkipValidation[Api], caller: SkipValidation[Caller], data: NewApp) -> RegisteredApp:
+def register_app(api: TheApi, caller: TheCaller, data: JSONBody[NewApp]) -> RegisteredApp:
     """Keep the sources, load the module in a worker, and publish what it declares."""
     return msgspec.convert(api.system.loop.register_app(data.files, data.main, caller), RegisteredApp)
 
 
 @get("/v1/apps", opt={"action": "runs:read"}, sync_to_thread=True)
-def list_apps(api: SkipValidation[Api]) -> list[AppView]:
+def list_apps(api: TheApi) -> list[AppView]:
     """By name, each with its newest build alone."""
     status, usage, now_ms = _now(api)
     with api.system.store.read() as reader:
@@ -62,7 +61,7 @@ def list_apps(api: SkipValidation[Api]) -> list[AppView]:
 
 
 @get("/v1/apps/{app_name:str}", opt={"action": "runs:read"}, sync_to_thread=True)
-def get_app(api: SkipValidation[Api], app_name: str) -> AppView:
+def get_app(api: TheApi, app_name: FromPath[str]) -> AppView:
     status, usage, now_ms = _now(api)
     with api.system.store.read() as reader:
         version = resolve(reader, Ref(f"/apps/{check_name(app_name, 'an App')}"))
@@ -70,14 +69,14 @@ def get_app(api: SkipValidation[Api], app_name: str) -> AppView:
 
 
 @post("/v1/builds", opt={"action": ("apps:write", "files:read")}, sync_to_thread=True)
-def start_build(api: SkipValidation[Api], caller: SkipValidation[Caller], data: NewBuild) -> BuildView:
+def start_build(api: TheApi, caller: TheCaller, data: JSONBody[NewBuild]) -> BuildView:
     """Build the App's newest version. The same build of the same data is recalled, not repeated."""
     build = api.system.loop.build(data.app, data.folder, data.args, caller)
     return _view(api, build)
 
 
 @get("/v1/builds/{build:int}", opt={"action": "runs:read"}, sync_to_thread=True)
-def get_build(api: SkipValidation[Api], build: int) -> BuildView:
+def get_build(api: TheApi, build: FromPath[int]) -> BuildView:
     record = find_run(api, RunId(build))
     if record.kind != "build":
         raise NotFoundError(f"Run {build} is a {record.kind}, not a build.", hint=f"kernos show {build}")

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 from litestar import get, post
-from litestar.params import SkipValidation
+from litestar.params import FromQuery, JSONBody
 
-from kernos.api.context import Api
+from kernos.api.context import TheApi, TheCaller
 from kernos.api.present.artifacts import artifact_lines, edge_views, version_views
 from kernos.api.runs import view_run
 from kernos.api.views import ArtifactLine, EdgeView, LineageView, RunView, VersionView
@@ -16,7 +16,6 @@ from kernos.base.errors import NotFoundError
 from kernos.base.ids import Ref, parse_digest, parse_ref
 from kernos.catalog.artifacts import lineage, resolve
 from kernos.catalog.records import ArtifactRecord, VersionRecord
-from kernos.security.access import Caller
 
 VERSION_LIMIT = 500
 _PREDICTION = "pred:"
@@ -31,20 +30,20 @@ class NewData(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @post("/v1/data", opt={"action": ("data:write", "files:read")}, sync_to_thread=True)
-def ingest(api: SkipValidation[Api], caller: SkipValidation[Caller], data: NewData) -> RunView:
+def ingest(api: TheApi, caller: TheCaller, data: JSONBody[NewData]) -> RunView:
     """Start the Run that turns a file into the next version of `/data/<name>`."""
     return view_run(api, api.system.loop.ingest(data.source, data.name, data.app, caller).id)
 
 
 @get("/v1/artifacts", opt={"action": "data:read"}, sync_to_thread=True)
-def list_artifacts(api: SkipValidation[Api], prefix: str = "/") -> list[ArtifactLine]:
+def list_artifacts(api: TheApi, prefix: FromQuery[str] = "/") -> list[ArtifactLine]:
     """One line a path, by path."""
     with api.system.store.read() as reader:
         return artifact_lines(reader, prefix if prefix.startswith("/") else f"/{prefix}")
 
 
 @get("/v1/artifacts/versions", opt={"action": "data:read"}, sync_to_thread=True)
-def list_versions(api: SkipValidation[Api], path: str) -> list[VersionView]:
+def list_versions(api: TheApi, path: FromQuery[str]) -> list[VersionView]:
     """The newest 500 versions of a path, newest first."""
     wanted = parse_ref(path).path
     with api.system.store.read() as reader:
@@ -56,14 +55,14 @@ def list_versions(api: SkipValidation[Api], path: str) -> list[VersionView]:
 
 
 @get("/v1/artifacts/one", opt={"action": "data:read"}, sync_to_thread=True)
-def get_artifact(api: SkipValidation[Api], ref: str) -> VersionView:
+def get_artifact(api: TheApi, ref: FromQuery[str]) -> VersionView:
     """`/data/income@3`, `/models/income@live`, or a path for its newest version."""
     with api.system.store.read() as reader:
         return version_views(reader, [resolve(reader, parse_ref(ref))])[0]
 
 
 @get("/v1/lineage", opt={"action": "data:read"}, sync_to_thread=True)
-def get_lineage(api: SkipValidation[Api], caller: SkipValidation[Caller], ref: str) -> LineageView:
+def get_lineage(api: TheApi, caller: TheCaller, ref: FromQuery[str]) -> LineageView:
     """All that stands behind a version, a digest (`sha256:…`) or a prediction (`pred:<id>`)."""
     first: list[EdgeView] = []
     if ref.startswith(_PREDICTION):
@@ -84,7 +83,7 @@ def get_lineage(api: SkipValidation[Api], caller: SkipValidation[Caller], ref: s
 
 
 @get("/v1/diff", opt={"action": "data:read"}, sync_to_thread=True)
-def diff(api: SkipValidation[Api], caller: SkipValidation[Caller], a: str, b: str) -> dict[str, Any]:
+def diff(api: TheApi, caller: TheCaller, a: FromQuery[str], b: FromQuery[str]) -> dict[str, Any]:
     """Columns and rows between two dataset versions."""
     answer: dict[str, Any] = api.system.loop.diff(a, b, caller)
     return answer

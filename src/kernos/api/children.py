@@ -6,19 +6,18 @@ import asyncio
 from typing import Any, Literal
 
 from litestar import post
-from litestar.params import SkipValidation
+from litestar.params import FromPath, JSONBody
 
-from kernos.api.context import Api
+from kernos.api.context import TheApi, TheCaller
 from kernos.base.errors import DeniedError
 from kernos.base.ids import RunId
-from kernos.security.access import Caller
 
 Verb = Literal["read", "call", "trial", "wait", "sign"]
 
 
 @post("/v1/child/{run:int}/{verb:str}", opt={"action": "run:child"}, status_code=200)
 async def ask(
-    api: SkipValidation[Api], caller: SkipValidation[Caller], run: int, verb: Verb, data: dict[str, Any]
+    api: TheApi, caller: TheCaller, run: FromPath[int], verb: FromPath[Verb], data: JSONBody[dict[str, Any]]
 ) -> dict[str, Any]:
     """`read` a source, `call` a step, start a `trial`, `wait` for a Run, `sign` a package's statement.
 

@@ -8,8 +8,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
 from kernos.api.feed import Feed
 from kernos.api.history import History
+from kernos.security.access import Caller
 
 if TYPE_CHECKING:
     from kernos.system import System
@@ -32,6 +36,11 @@ class Api:
     """Monotonic time of the start."""
     children: Executor
     """Threads for workers' questions alone: those wait for other Runs, and must not keep people waiting."""
+
+
+TheApi = NamedDependency[SkipValidation[Api]]
+TheCaller = NamedDependency[SkipValidation[Caller]]
+"""How a route asks for `api`, and for the `caller` whom the guard has let in."""
 
 
 async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -6,10 +6,6 @@ import os
 from pathlib import Path
 
 from kernos.api.views import DeviceView
-from kernos.base.settings import KernelSettings
-
-MEMORY_SHARE = 0.8
-"""What `kernel.memory_bytes = 0` leaves to Runs: kernel, data plane and page cache need the rest."""
 
 
 def devices_here(root: Path) -> list[DeviceView]:
@@ -17,12 +13,7 @@ def devices_here(root: Path) -> list[DeviceView]:
     return [_cpu(root), _gpu(root)]
 
 
-def memory_limit_bytes(settings: KernelSettings) -> int:
-    """What Runs may hold together."""
-    return settings.memory_bytes or int(machine_memory_bytes(Path("/")) * MEMORY_SHARE)
-
-
-def machine_memory_bytes(root: Path) -> int:
+def _memory_bytes(root: Path) -> int:
     """All of the machine's memory; 0 where it is not told."""
     fields = _fields(root / "proc/meminfo")
     return int(fields.get("MemTotal", "0 kB").split()[0]) * 1024
@@ -33,7 +24,7 @@ def _cpu(root: Path) -> DeviceView:
     detail = {
         "model": fields.get("model name", "unknown"),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": machine_memory_bytes(root),
+        "memory_bytes": _memory_bytes(root),
     }
     return DeviceView("cpu", "cpu", "available", detail)
 

@@ -13,7 +13,7 @@ from kernos.base.errors import UnavailableError
 if TYPE_CHECKING:
     from kernos.catalog.store import SqlStore
 
-_PAUSE_S = 0.5
+_PAUSE_S = 0.1
 """How long the thread may sit in one wait, and so how long closing takes at most."""
 _EVENTS_AT_ONCE = 1000
 WATCHER_LIMIT = 512

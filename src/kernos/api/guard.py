@@ -51,16 +51,22 @@ def actions_of_route(handler: BaseRouteHandler) -> tuple[str, ...]:
     """What the caller must be allowed, all of it. A route that does not say is a bug, and stays shut."""
     action = handler.opt.get("action")
     if not action:
-        raise DeniedError("This route declares no action.", hint="This is a bug in Kernos.")
+        raise DeniedError("This route declares no action, so nobody may call it.")
     return (action,) if isinstance(action, str) else tuple(action)
 
 
 def check_routes(routes: Iterable[BaseRoute]) -> None:
     """ValueError when a route declares no action: with a forgotten permission nothing starts."""
     for route in routes:
-        for handler in getattr(route, "route_handlers", [getattr(route, "route_handler", None)]):
-            if handler is not None and not handler.opt.get("action"):
+        for handler in handlers_of(route):
+            if not handler.opt.get("action"):
                 raise ValueError(f"{route.path} declares no action")
+
+
+def handlers_of(route: BaseRoute) -> list[BaseRouteHandler]:
+    """What somebody wrote: Litestar's own answers to OPTIONS name no action, and so are refused by the guard."""
+    found = getattr(route, "route_handlers", None) or [getattr(route, "route_handler", None)]
+    return [one for one in found if one is not None and getattr(one, "http_methods", None) != {"OPTIONS"}]
 
 
 def cookie_name(connection: Connection) -> str:

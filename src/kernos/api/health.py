@@ -7,17 +7,17 @@ from typing import Any
 
 import msgspec
 from litestar import get
-from litestar.params import SkipValidation
 
-from kernos.base.version import VERSION
-from kernos.api.context import Api
-from kernos.api.devices import devices_here, memory_limit_bytes
+from kernos.api.context import TheApi
+from kernos.api.devices import devices_here
 from kernos.api.guard import OPEN
 from kernos.api.present.home import attention
 from kernos.api.present.runs import event_view, newest_events, run_views
 from kernos.api.services import all_services
 from kernos.api.views import DeviceView, HomeView
+from kernos.base.version import VERSION
 from kernos.catalog.records import RunRecord
+from kernos.kernel.capacity import capacity
 
 _RUNS_SHOWN = 50
 _EVENTS_SHOWN = 30
@@ -36,10 +36,11 @@ async def get_health() -> Health:
 
 
 @get("/v1/home", opt={"action": "system:read"}, sync_to_thread=True)
-def get_home(api: SkipValidation[Api]) -> HomeView:
+def get_home(api: TheApi) -> HomeView:
     system = api.system
     usage, now_ms = system.kernel.usage(), system.clock.wall_ms()
     cpus_held, memory_held = system.kernel.held()
+    cpus, memory_bytes = capacity(system.settings.kernel)
     services = all_services(api)
     with system.store.read() as reader:
 
@@ -58,9 +59,9 @@ def get_home(api: SkipValidation[Api]) -> HomeView:
         version=VERSION,
         home=str(system.home),
         uptime_s=system.clock.monotonic_s() - api.started_s,
-        cpus=system.kernel.cpus(),
+        cpus=cpus,
         cpus_held=cpus_held,
-        memory_bytes=memory_limit_bytes(system.settings.kernel),
+        memory_bytes=memory_bytes,
         memory_held_bytes=memory_held,
         running=running,
         queued=queued_count,

@@ -7,12 +7,11 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import get, post
-from litestar.params import SkipValidation
+from litestar.params import JSONBody
 
-from kernos.api.context import Api
+from kernos.api.context import TheApi, TheCaller
 from kernos.api.views import PrincipalView
 from kernos.catalog.records import PrincipalRecord
-from kernos.security.access import Caller
 from kernos.security.tokens import issue
 
 CONSOLE_LOGIN = "/login"
@@ -36,7 +35,7 @@ class ConsoleLink(msgspec.Struct, frozen=True):
 
 
 @get("/v1/principals", opt={"action": "audit:read"}, sync_to_thread=True)
-def list_principals(api: SkipValidation[Api]) -> list[PrincipalView]:
+def list_principals(api: TheApi) -> list[PrincipalView]:
     """By name."""
     with api.system.store.read() as reader:
         return [
@@ -46,15 +45,13 @@ def list_principals(api: SkipValidation[Api]) -> list[PrincipalView]:
 
 
 @post("/v1/principals", opt={"action": "principals:write"}, sync_to_thread=True)
-def add_principal(
-    api: SkipValidation[Api], caller: SkipValidation[Caller], data: NewPrincipal
-) -> IssuedToken:
+def add_principal(api: TheApi, caller: TheCaller, data: JSONBody[NewPrincipal]) -> IssuedToken:
     token = api.system.store.write(lambda tx: issue(tx, data.name, data.kind, data.role, by=caller.principal))
     return IssuedToken(data.name, token)
 
 
 @post("/v1/console/code", opt={"action": "system:read"}, sync_to_thread=True)
-def console_code(api: SkipValidation[Api], caller: SkipValidation[Caller]) -> ConsoleLink:
+def console_code(api: TheApi, caller: TheCaller) -> ConsoleLink:
     """A link that opens the console once, as this caller."""
     code = api.system.sessions.issue_code(caller, api.system.clock.monotonic_s())
     return ConsoleLink(f"{api.system.url}{CONSOLE_LOGIN}?{urlencode({'code': code})}")

@@ -7,16 +7,15 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import get, post
-from litestar.params import SkipValidation
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Meta
 
-from kernos.api.context import Api, offload
+from kernos.api.context import Api, TheApi, TheCaller, offload
 from kernos.api.present.runs import event_view, newest_events, run_views
 from kernos.api.views import LogView, RunPage, RunView, WhyView
 from kernos.base.errors import NotFoundError
 from kernos.base.ids import RunId
 from kernos.catalog.records import ENDED, RunClass, RunKind, RunRecord, RunState
-from kernos.security.access import Caller
 
 PAGE_LIMIT = 500
 LOG_LIMIT_BYTES = 1 << 20
@@ -33,16 +32,16 @@ class Nice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @get("/v1/runs", opt={"action": "runs:read"}, sync_to_thread=True)
 def list_runs(
-    api: SkipValidation[Api],
-    state: list[RunState] | None = None,
-    kind: list[RunKind] | None = None,
-    app: str = "",
-    parent: Annotated[int, Meta(ge=1)] | None = None,
-    limit: Annotated[int, Meta(ge=1, le=PAGE_LIMIT)] = 100,
-    below: Annotated[int, Meta(ge=1)] | None = None,
+    api: TheApi,
+    states: Annotated[list[RunState] | None, QueryParameter(name="state")] = None,
+    kind: FromQuery[list[RunKind] | None] = None,
+    app: FromQuery[str] = "",
+    parent: Annotated[int | None, QueryParameter(ge=1)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=PAGE_LIMIT)] = 100,
+    below: Annotated[int | None, QueryParameter(ge=1)] = None,
 ) -> RunPage:
     """The newest Runs first. Every filter narrows; a repeated `state` or `kind` means any of them."""
-    given = {"state": state, "kind": kind, "app": app, "parent": parent}
+    given = {"state": states, "kind": kind, "app": app, "parent": parent}
     where = {column: value for column, value in given.items() if value not in (None, "", [])}
     with api.system.store.read() as reader:
         runs = reader.list(
@@ -59,12 +58,12 @@ def list_runs(
 
 
 @get("/v1/runs/{run:int}", opt={"action": "runs:read"}, sync_to_thread=True)
-def get_run(api: SkipValidation[Api], run: int) -> RunView:
+def get_run(api: TheApi, run: FromPath[int]) -> RunView:
     return view_run(api, RunId(run))
 
 
 @get("/v1/runs/{run:int}/why", opt={"action": "runs:read"}, sync_to_thread=True)
-def why_run(api: SkipValidation[Api], run: int) -> WhyView:
+def why_run(api: TheApi, run: FromPath[int]) -> WhyView:
     """The causes of its state, nearest first, with the Events that tell of them."""
     view = view_run(api, RunId(run))
     why = api.system.kernel.why(RunId(run))
@@ -75,10 +74,10 @@ def why_run(api: SkipValidation[Api], run: int) -> WhyView:
 
 @get("/v1/runs/{run:int}/log", opt={"action": "runs:read"}, sync_to_thread=True)
 def read_log(
-    api: SkipValidation[Api],
-    run: int,
-    offset: Annotated[int, Meta(ge=0)] = 0,
-    limit: Annotated[int, Meta(ge=1, le=LOG_LIMIT_BYTES)] = 1 << 16,
+    api: TheApi,
+    run: FromPath[int],
+    offset: Annotated[int, QueryParameter(ge=0)] = 0,
+    limit: Annotated[int, QueryParameter(ge=1, le=LOG_LIMIT_BYTES)] = 1 << 16,
 ) -> LogView:
     """Its output from byte `offset` on, `limit` bytes at most. `ended`: nothing more will come after this."""
     record = find_run(api, RunId(run))
@@ -87,7 +86,9 @@ def read_log(
 
 @get("/v1/runs/{run:int}/wait", opt={"action": "runs:read"})
 async def wait_run(
-    api: SkipValidation[Api], run: int, timeout_s: Annotated[float, Meta(ge=0, le=WAIT_LIMIT_S)] = 30.0
+    api: TheApi,
+    run: FromPath[int],
+    timeout_s: Annotated[float, QueryParameter(ge=0, le=WAIT_LIMIT_S)] = 30.0,
 ) -> RunView:
     """The Run once it has ended, or as it is when the time is up."""
     await wait_until_ended(api, RunId(run), timeout_s)
@@ -95,14 +96,14 @@ async def wait_run(
 
 
 @post("/v1/runs/{run:int}/stop", opt={"action": "runs:write"}, status_code=200, sync_to_thread=True)
-def stop_run(api: SkipValidation[Api], caller: SkipValidation[Caller], run: int) -> RunView:
+def stop_run(api: TheApi, caller: TheCaller, run: FromPath[int]) -> RunView:
     """Stop it and its children."""
     api.system.kernel.stop_run(RunId(run), caller.principal)
     return view_run(api, RunId(run))
 
 
 @post("/v1/runs/{run:int}/nice", opt={"action": "runs:write"}, status_code=200, sync_to_thread=True)
-def nice_run(api: SkipValidation[Api], caller: SkipValidation[Caller], run: int, data: Nice) -> RunView:
+def nice_run(api: TheApi, caller: TheCaller, run: FromPath[int], data: JSONBody[Nice]) -> RunView:
     """Another class, another weight, or both."""
     record = find_run(api, RunId(run))
     weight = record.weight if data.weight is None else data.weight

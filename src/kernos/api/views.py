@@ -1,4 +1,4 @@
-"""View-models: what the API answers, the console draws and `--json` prints. One shape for all three. Times are ms since 1970."""
+"""View-models: what the API answers, the console draws, `--json` prints: one shape. Times: ms since 1970."""
 
 from __future__ import annotations
 

@@ -113,10 +113,8 @@ def consistency(first: int, size: int, node: Nodes) -> list[bytes]:
     return proof[::-1]
 
 
-def verify_inclusion(
-    leaf: bytes, index: int, size: int, proof: Sequence[bytes], expected_root: bytes
-) -> bool:
-    """Whether `proof` shows that the leaf hash `leaf` is number `index` of the tree of `size` with that root."""
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], tree: bytes) -> bool:
+    """Whether `proof` shows the leaf hash `leaf` as number `index` of `size` in the tree of root `tree`."""
     if not 0 <= index < size:
         return False
     at, last, result = index, size - 1, leaf

@@ -69,6 +69,7 @@ class RecordTable(Generic[R]):
     """How one record type is a table."""
 
     kind: type[R]
+    name: str
     table: Table
     key: tuple[str, ...]
     key_positions: tuple[int, ...]
@@ -81,10 +82,6 @@ class RecordTable(Generic[R]):
     """The row whose key columns are the parameters `k0`, `k1`, …"""
     upsert: Insert
     """Insert, or replace the row with the same key."""
-
-    @property
-    def name(self) -> str:
-        return self.table.name
 
     def encode(self, record: R) -> tuple[Stored, ...]:
         """The record as stored. InvalidError where a number does not fit; TypeError for a wrong type."""
@@ -203,6 +200,7 @@ def _derive(name: str, kind: type[R], *key: str) -> RecordTable[R]:
     table = Table(name, METADATA, *columns, sqlite_with_rowid=len(key) == 1)
     return RecordTable(
         kind=kind,
+        name=name,
         table=table,
         key=key,
         key_positions=tuple(index for index, column in enumerate(columns) if column.primary_key),

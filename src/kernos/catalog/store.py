@@ -1,9 +1,9 @@
 """One writer, many snapshots. A change is durable with its Events when `write` returns, or it left nothing.
 
 `write` hands the change to the one writer thread. That thread takes all changes that wait, runs each in its
-own savepoint inside one transaction, commits once (WAL, synchronous=FULL), then wakes the callers: all who wait
-share the cost of one sync (group commit). A change that raises is rolled back alone, and `write` raises its
-error. A commit that fails (disk full, input/output error, read-only) fails every change in it with
+own savepoint inside one transaction, commits once (WAL, synchronous=FULL), then wakes the callers: all who
+wait share the cost of one sync (group commit). A change that raises is rolled back alone, and `write` raises
+its error. A commit that fails (disk full, input/output error, read-only) fails every change in it with
 UnavailableError and leaves the database at the commit before; the writer goes on.
 """
 
@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from kernos.base.clock import Clock
 from kernos.base.errors import ConflictError, InvalidError, KernosError, UnavailableError
 from kernos.base.ids import RunId
-from kernos.catalog import journal, queries
+from kernos.catalog import journal, merkle, queries
 from kernos.catalog.engine import STORAGE_ERRORS, WRITES, open_engine, storage_error, use_write_ahead_log
 from kernos.catalog.records import EventRecord, NodeRecord, Record, RunRecord
 from kernos.catalog.schema import JOURNAL, RecordTable, row_digest, table_of
@@ -99,6 +99,10 @@ class Reader:
         rows = self._execute(statement.order_by(columns.seq).limit(limit))
         return [table.decode(row) for row in rows]
 
+    def tree(self) -> merkle.Nodes:
+        """The journal's tree as stored, for `merkle.root`, `merkle.inclusion` and `merkle.consistency`."""
+        return journal.stored_nodes(self._connection)
+
     def stored(self, table: RecordTable[Any]) -> Iterator[tuple[Any, ...]]:
         """Every row of a table as it is stored, in the order of its key, in bounded memory. For audits."""
         order = queries.ordering(table, "", descending=False)
@@ -147,8 +151,8 @@ class Transaction(Reader):
         does not fit its column (NaN, infinity, more than 64 bits).
         """
         table = table_of(type(record))
-        if isinstance(record, EventRecord):
-            raise ValueError("an Event comes from emit")
+        if isinstance(record, EventRecord | NodeRecord):
+            raise ValueError("the journal is written by emit")
         stored = table.encode(record)
         self._execute(table.upsert, dict(zip(table.table.columns.keys(), stored, strict=True)))
         if type(record) not in JOURNAL:
@@ -241,7 +245,7 @@ class SqlStore:
         self._writer.start()
 
     def close(self) -> None:
-        """Commit what waits, then stop. Writes from now on are UnavailableError; closing twice is harmless."""
+        """Commit what waits, then stop. Later writes are UnavailableError; closing twice is harmless."""
         with self._work:
             self._closing = True
             self._work.notify()
@@ -364,10 +368,12 @@ class _Change(Generic[T]):
         return self._error is None
 
     def fail(self, error: Exception) -> None:
-        """Nothing of the commit holds. Each caller gets an error of its own, for tracebacks are not shared."""
+        """Nothing of the commit holds. Each caller gets an error of its own: tracebacks are not shared."""
         if isinstance(error, STORAGE_ERRORS):
             error = storage_error(error)
-        self._error = type(error)(error.message, hint=error.hint) if isinstance(error, KernosError) else error
+        if isinstance(error, KernosError):
+            error = type(error)(error.message, hint=error.hint)
+        self._error = error
 
     def wake(self) -> None:
         self._unsettled.release()

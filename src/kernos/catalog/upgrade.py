@@ -29,9 +29,9 @@ def upgrade(connection: Connection) -> None:
         _VERSION.create(connection)
         connection.execute(_VERSION.insert().values(version_num=HEAD))
         return
-    found = connection.scalar(select(_VERSION.c.version_num)) if _VERSION.name in tables else None
-    if found is None:
+    if _VERSION.name not in tables:
         raise CorruptError("This database is not a Kernos catalog.", hint="Point Kernos at another home.")
+    found = connection.scalar(select(_VERSION.c.version_num)) or ""
     if found > HEAD:
         raise ConflictError(
             f"The catalog has schema {found}, newer than this release's {HEAD}.",

@@ -119,7 +119,9 @@ class Demo:
     # The chapters
 
     def _write_data(self) -> None:
-        with self._chapter("data", "scikit-learn's diabetes data: 442 patients, outcome above the median or not"):
+        with self._chapter(
+            "data", "scikit-learn's diabetes data: 442 patients, outcome above the median or not"
+        ):
             data = self._examples / "data.py"
             subprocess.run([sys.executable, str(data), str(self._work)], check=True, capture_output=True)
             for name in ("app.py", "shuffled.py", "brittle.py"):
@@ -130,7 +132,9 @@ class Demo:
             self._kernos("apps", "add", str(self._work / "app.py"))
             header = "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,progressed\n"
             (self._work / "bad.csv").write_text(f"{header}59,2,700,101,157,93.2,38,4,4.86,87,1\n")
-            refusal = self._refusal("ingest", str(self._work / "bad.csv"), "--name", "diabetes", "--app", "diabetes")
+            refusal = self._refusal(
+                "ingest", str(self._work / "bad.csv"), "--name", "diabetes", "--app", "diabetes"
+            )
             self.story.bad_batch_refused = bool(refusal)
             told(refusal.get("detail", "it was not refused"))
 
@@ -147,28 +151,40 @@ class Demo:
             told(f"{patients.requests} requests, {patients.failed} failed")
 
     def _drift(self, patients: Patients) -> None:
-        with self._chapter("drift", "patients become 12 years older, 6 kg/m² heavier, 10 mmHg higher; labels come late") as told:
+        with self._chapter(
+            "drift", "patients become 12 years older, 6 kg/m² heavier, 10 mmHg higher; labels come late"
+        ) as told:
             before = self._service()
             self.story.rows_before_shift = (before.get("drift") or {}).get("rows", 0)
             self.story.rows_before_shift = max(self.story.rows_before_shift, patients.requests)
             patients.shift = older_and_heavier
             shifted_s = self._clock.monotonic_s()
             patients.start()
-            service = self._until(DRIFT_DEADLINE_S, "the drift alarm", lambda s: bool((s.get("drift") or {}).get("alarm")))
+            service = self._until(
+                DRIFT_DEADLINE_S, "the drift alarm", lambda s: bool((s.get("drift") or {}).get("alarm"))
+            )
             self.story.drift = service["drift"]
             rows = self.story.drift["rows_to_alarm"] - self.story.rows_before_shift
-            told(f"alarm {rows} rows after the shift; false alarms: at most one in {self.story.drift['e_bound']:,.0f} rows")
-        with self._chapter("retrain", "the loop grows the data by the labelled rows and builds again, unasked") as told:
+            told(
+                f"alarm {rows} rows after the shift; false alarms: at most one in {self.story.drift['e_bound']:,.0f} rows"
+            )
+        with self._chapter(
+            "retrain", "the loop grows the data by the labelled rows and builds again, unasked"
+        ) as told:
             service = self._until(DRIFT_DEADLINE_S, "the retrained version", lambda s: (s["live"] or 0) > 1)
             self.story.drift_to_live_s = self._clock.monotonic_s() - shifted_s
             self.story.retrained = True
-            told(f"version {service['live']} is live {self.story.drift_to_live_s:.0f} s after the shift: {service['reason']}")
+            told(
+                f"version {service['live']} is live {self.story.drift_to_live_s:.0f} s after the shift: {service['reason']}"
+            )
 
     def _bad_models(self, patients: Patients) -> None:
         with self._chapter("refuse", "a model trained on shuffled labels meets the gate") as told:
             self.story.refused = self._refusal("run", str(self._work / "shuffled.py"))
             told(self.story.refused.get("detail", "it was not refused"))
-        with self._chapter("roll back", "a model that passes the gate and fails on patients of 100 meets the canary rule") as told:
+        with self._chapter(
+            "roll back", "a model that passes the gate and fails on patients of 100 meets the canary rule"
+        ) as told:
             live = self._service()["live"]
             patients.shift = some_very_old
             self._kernos("run", str(self._work / "brittle.py"), "--detach")
@@ -178,7 +194,9 @@ class Demo:
             told(f"version {live} stays live: {service['reason']}")
 
     def _look_back(self, patients: Patients) -> None:
-        with self._chapter("look back", "from one prediction to rows, code, gate and signer; the journal is verified") as told:
+        with self._chapter(
+            "look back", "from one prediction to rows, code, gate and signer; the journal is verified"
+        ) as told:
             self.story.requests, self.story.failed = patients.requests, patients.failed
             self.story.service = self._service()
             self.story.rescued = sum(traffic["rescued"] for traffic in self.story.service["traffic"])
@@ -220,7 +238,9 @@ class Demo:
             if holds(service):
                 return service
             self._pause.wait(0.3)
-        raise DeadlineError(f"{what} did not come within {limit_s:.0f} s.", hint="kernos ps --all; kernos events")
+        raise DeadlineError(
+            f"{what} did not come within {limit_s:.0f} s.", hint="kernos ps --all; kernos events"
+        )
 
     def _refusal(self, *words: str) -> Said:
         """The problem document of a command that must be refused; empty if it was not."""
@@ -232,7 +252,8 @@ class Demo:
         if code:
             problem = said if isinstance(said, dict) else {}
             raise FailedError(
-                f"kernos {' '.join(words)} failed: {problem.get('detail', said)}", hint=str(problem.get("hint", ""))
+                f"kernos {' '.join(words)} failed: {problem.get('detail', said)}",
+                hint=str(problem.get("hint", "")),
             )
         return said
 
@@ -293,18 +314,28 @@ def summary(story: Story, console_url: str) -> Table:
     """What happened, for a person."""
     said = story.verdict()
     drift = said["drift"]
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), title="What happened", title_justify="left")
+    table = Table(
+        box=None, show_header=False, padding=(0, 2, 0, 0), title="What happened", title_justify="left"
+    )
     table.add_column(style="dim")
     table.add_column()
     table.add_row("live", said["live"])
     table.add_row("data", " → ".join(said["data_versions"]))
     if drift["alarm"]:
-        table.add_row("drift", f"alarm after {drift['rows_to_alarm']} shifted rows, new version live in {story.drift_to_live_s:.0f} s")
+        table.add_row(
+            "drift",
+            f"alarm after {drift['rows_to_alarm']} shifted rows, new version live in {story.drift_to_live_s:.0f} s",
+        )
     table.add_row("bad model", f"refused: {story.refused.get('detail', 'no')}")
     table.add_row("brittle model", f"rolled back: {story.rollback_reason or 'no'}")
-    table.add_row("requests", f"{story.requests} sent, {story.failed} failed, {story.rescued} answered by the live version for a failing canary")
+    table.add_row(
+        "requests",
+        f"{story.requests} sent, {story.failed} failed, {story.rescued} answered by the live version for a failing canary",
+    )
     table.add_row("lineage", _lineage_line(story.lineage))
-    table.add_row("journal", f"{story.audit.get('size')} events, {'verified' if said['audit_ok'] else 'NOT verified'}")
+    table.add_row(
+        "journal", f"{story.audit.get('size')} events, {'verified' if said['audit_ok'] else 'NOT verified'}"
+    )
     table.add_row("time", f"{story.seconds:.0f} s")
     if console_url:
         table.add_row("console", console_url)
@@ -331,5 +362,7 @@ def _gates(verdicts: list[Said]) -> Table:
 
 
 def _params(best: Said) -> str:
-    shown = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.get("params", {}).items())
+    shown = ", ".join(
+        f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.get("params", {}).items()
+    )
     return shown or "parameters as given"

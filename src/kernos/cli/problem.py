@@ -1,4 +1,4 @@
-"""An error for a person: what happened, why, what to do next. On stderr, or with --json as a problem document on stdout."""
+"""An error for a person: what happened, why, what to do next; with --json, the problem document."""
 
 from __future__ import annotations
 

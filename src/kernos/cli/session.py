@@ -19,7 +19,9 @@ from kernos.client.api import Client
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help="The home of the kernel; KERNOS_HOME or ~/.kernos without it.", show_default=False),
+    typer.Option(
+        "--home", help="The home of the kernel; KERNOS_HOME or ~/.kernos without it.", show_default=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.", show_default=False)]

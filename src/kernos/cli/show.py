@@ -1,4 +1,4 @@
-"""Views as calm tables: no borders, numbers to the right, times as people say them; a colour only repeats a word."""
+"""Views as calm tables: no borders, numbers to the right, times in words; a colour only repeats a word."""
 
 from __future__ import annotations
 
@@ -95,7 +95,10 @@ def run_details(run: RunView, now_ms: int) -> Table:
         ("parent", "" if run.parent is None else str(run.parent)),
         ("class", f"{run.klass}, weight {number(run.weight)}"),
         ("asked for", f"{number(run.cpus)} cpus, {show_bytes(run.memory_bytes)}"),
-        ("used", f"{show_seconds(run.wall_s)}, {show_seconds(run.cpu_s)} of cpu, {show_bytes(run.rss_bytes)}"),
+        (
+            "used",
+            f"{show_seconds(run.wall_s)}, {show_seconds(run.cpu_s)} of cpu, {show_bytes(run.rss_bytes)}",
+        ),
         ("attempts", str(run.attempts)),
         ("queued", ago(run.queued_ms, now_ms)),
         ("ended", ago(run.ended_ms, now_ms)),
@@ -122,7 +125,9 @@ def fields(rows: Iterable[tuple[str, RenderableType]]) -> Table:
 def verdicts_table(verdicts: Iterable[VerdictView]) -> Table:
     made = table("gate", "verdict", "value", "95 %", "rows", "note", right=("value", "95 %", "rows"))
     for verdict in verdicts:
-        interval = "" if verdict.low is None or verdict.high is None else f"{verdict.low:.3f} to {verdict.high:.3f}"
+        interval = (
+            "" if verdict.low is None or verdict.high is None else f"{verdict.low:.3f} to {verdict.high:.3f}"
+        )
         made.add_row(
             verdict.rule,
             Text("passed", "green") if verdict.passed else Text("refused", "red"),
@@ -138,7 +143,9 @@ def build_panel(build: BuildView) -> Group:
     """The ring as a table of stages, and what its trials came to."""
     made = table("stage", "state", "run", "detail", right=("run",))
     for stage in build.stages[:5]:
-        made.add_row(stage.name, state(stage.state), "" if stage.run is None else str(stage.run), Text(stage.detail))
+        made.add_row(
+            stage.name, state(stage.state), "" if stage.run is None else str(stage.run), Text(stage.detail)
+        )
     return Group(made)
 
 
@@ -158,7 +165,9 @@ def app_details(app: AppView, now_ms: int) -> Group:
     builds = table("build", "state", "cause", "package", "when", "why", right=("build",))
     for build in app.builds:
         when = ago(build.ended_ms or build.queued_ms, now_ms)
-        builds.add_row(str(build.id), state(build.state), build.cause, build.package, when, Text(build.reason))
+        builds.add_row(
+            str(build.id), state(build.state), build.cause, build.package, when, Text(build.reason)
+        )
     parts: list[RenderableType] = [head]
     if app.verdicts:
         parts += ["", verdicts_table(app.verdicts)]
@@ -167,12 +176,34 @@ def app_details(app: AppView, now_ms: int) -> Group:
     return Group(*parts)
 
 
+def apps_table(apps: Iterable[AppView]) -> Table:
+    made = table(
+        "app", "version", "live", "canary", "last build", "retrain", right=("version", "live", "canary")
+    )
+    for app in apps:
+        build = app.builds[0] if app.builds else None
+        made.add_row(
+            app.name,
+            str(app.version),
+            "" if app.live is None else str(app.live),
+            "" if app.canary is None else str(app.canary),
+            state(build.state) if build else "",
+            app.trigger,
+        )
+    return made
+
+
 def artifacts_table(lines: Iterable[ArtifactLine], now_ms: int) -> Table:
     made = table("path", "newest", "kind", "names", "size", "made", right=("newest", "size", "made"))
     for line in lines:
         names = ", ".join(f"{name}={version}" for name, version in sorted(line.names.items()))
         made.add_row(
-            line.path, str(line.newest), line.kind, names, show_bytes(line.size_bytes), ago(line.at_ms, now_ms)
+            line.path,
+            str(line.newest),
+            line.kind,
+            names,
+            show_bytes(line.size_bytes),
+            ago(line.at_ms, now_ms),
         )
     return made
 
@@ -217,7 +248,20 @@ def lineage_tree(view: LineageView) -> Tree:
 
 def services_table(services: Iterable[ServiceView], now_ms: int) -> Table:
     right = ("live", "canary", "requests", "errors", "p50", "p99")
-    made = table("app", "phase", "live", "canary", "requests", "errors", "p50", "p99", "drift", "since", "url", right=right)
+    made = table(
+        "app",
+        "phase",
+        "live",
+        "canary",
+        "requests",
+        "errors",
+        "p50",
+        "p99",
+        "drift",
+        "since",
+        "url",
+        right=right,
+    )
     for service in services:
         live = next((line for line in service.traffic if line.role == "live"), None)
         canary = "" if service.canary is None else f"{service.canary} ({service.share:.0%})"
@@ -274,7 +318,12 @@ def events_table(events: Iterable[EventView]) -> Table:
     made = table("seq", "at", "event", "subject", "by", "what", right=("seq",))
     for event in events:
         made.add_row(
-            str(event.seq), iso(event.at_ms)[:19], event.kind, event.subject, event.principal, Text(_payload(event))
+            str(event.seq),
+            iso(event.at_ms)[:19],
+            event.kind,
+            event.subject,
+            event.principal,
+            Text(_payload(event)),
         )
     return made
 
@@ -342,7 +391,11 @@ def _listed(values: dict[str, str]) -> str:
 
 
 def _payload(event: EventView) -> str:
-    told = {key: value for key, value in event.payload.items() if isinstance(value, str | int | float) and value != ""}
+    told = {
+        key: value
+        for key, value in event.payload.items()
+        if isinstance(value, str | int | float) and value != ""
+    }
     return ", ".join(f"{key}={value}" for key, value in told.items())
 
 

@@ -180,7 +180,7 @@ class Client:
         if self._plane is None:
             urls = [str(service["url"]) for service in self.services() if service["url"]]
             if not urls:
-                raise UnavailableError("Nothing is in service.", hint="Build an App first: `kernos run app.py`.")
+                raise UnavailableError("Nothing is in service.", hint="Build an App: `kernos run app.py`.")
             self._plane = self._http.beside(urls[0].partition("/v2/")[0])
         return self._plane
 

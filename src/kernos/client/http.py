@@ -94,7 +94,7 @@ class Http:
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
 
     def stream(self, path: str, *, last_id: str = "", timeout_s: float = 60.0) -> Iterator[ServerEvent]:
-        """Server-sent events until the server closes the stream. Silence for `timeout_s` is UnavailableError."""
+        """Server-sent events until the stream ends. Silence for `timeout_s` is UnavailableError."""
         headers = self._headers() | {"Accept": "text/event-stream"}
         if last_id:
             headers["Last-Event-ID"] = last_id

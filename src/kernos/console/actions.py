@@ -7,29 +7,31 @@ from __future__ import annotations
 
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from kernos.console import commands
 from kernos.console.frame import AnyRequest, Console, Frame, see_other
 
+
 def action_routes(console: Console) -> list[HTTPRouteHandler]:
     @get("/services/{app:str}/rollback", opt={"action": "deploy"}, sync_to_thread=True)
-    def ask_rollback(request: AnyRequest, app: str) -> Response[str]:
+    def ask_rollback(request: AnyRequest, app: FromPath[str]) -> Response[str]:
         frame = Frame(f"Roll back {app}", "services", commands.rollback(app))
         return console.page(request, "rollback.html", frame, service=console.source(request).service(app))
 
     @post("/services/{app:str}/rollback", opt={"action": "deploy"}, sync_to_thread=True)
-    def rollback(request: AnyRequest, app: str) -> Response[str]:
+    def rollback(request: AnyRequest, app: FromPath[str]) -> Response[str]:
         name = console.source(request).service(app).app
         console.source(request).rollback(name, request.state.caller)
         return see_other(f"/services/{name}")
 
     @get("/runs/{run_id:int}/stop", opt={"action": "runs:write"}, sync_to_thread=True)
-    def ask_stop(request: AnyRequest, run_id: int) -> Response[str]:
+    def ask_stop(request: AnyRequest, run_id: FromPath[int]) -> Response[str]:
         frame = Frame(f"Stop Run {run_id}", "runs", commands.stop(run_id))
         return console.page(request, "stop.html", frame, run=console.source(request).run(run_id).run)
 
     @post("/runs/{run_id:int}/stop", opt={"action": "runs:write"}, sync_to_thread=True)
-    def stop(request: AnyRequest, run_id: int) -> Response[str]:
+    def stop(request: AnyRequest, run_id: FromPath[int]) -> Response[str]:
         console.source(request).stop(run_id, request.state.caller)
         return see_other(f"/runs/{run_id}")
 

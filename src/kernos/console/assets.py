@@ -6,6 +6,7 @@ from pathlib import Path
 
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from kernos.api.guard import OPEN
 from kernos.base.digests import of_bytes
@@ -24,9 +25,11 @@ _TYPES = {
 
 def asset_routes() -> list[HTTPRouteHandler]:
     @get("/console/static/{name:str}", opt={"action": OPEN}, sync_to_thread=True)
-    def asset(request: AnyRequest, name: str) -> Response[bytes]:
+    def asset(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
         if name not in _TYPES:
-            raise NotFoundError(f"The console has no file {name[:80]!r}.", hint="Start at the console's home page.")
+            raise NotFoundError(
+                f"The console has no file {name[:80]!r}.", hint="Start at the console's home page."
+            )
         content = (STATIC / name).read_bytes()
         tag = f'"{of_bytes(content)[7:39]}"'
         headers = {**HEADERS, "Cache-Control": "no-cache", "ETag": tag}

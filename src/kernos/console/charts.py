@@ -42,12 +42,13 @@ def line_chart(key: str, title: str, unit: str, series: Sequence[Series]) -> Mar
     span = max(1, last - first)
     ticks = nice_ticks(max((value for one in series for _, value in one.points), default=0.0))
     top = ticks[-1]
-    rows = [_grid(tick, top, unit if tick == top else "") for tick in ticks]
+    grid = [_grid_line(tick, top) for tick in ticks]
+    labels = [_grid_label(tick, top, unit if tick == top else "") for tick in ticks]
     lines = [_line(one, index, first, span, top) for index, one in enumerate(series)]
     nested = Markup(
         '<svg x="0" y="{}" width="100%" height="{}" viewBox="0 0 1000 {}" preserveAspectRatio="none">{}</svg>'
     ).format(_TOP, _HEIGHT, _HEIGHT, Markup("").join(lines))
-    body = Markup("").join([*rows, nested, *_end_labels(series, top), *_time_labels(span)])
+    body = Markup("").join([*grid, nested, *labels, *_end_labels(series, top), *_time_labels(span)])
     return _figure("plot", key, title, _summary(series, unit, span), body)
 
 
@@ -73,25 +74,38 @@ def share_bar(key: str, title: str, parts: Sequence[Part]) -> Markup:
     return _figure("bar", key, title, text or "no traffic", Markup("").join(pieces))
 
 
-def whisker(key: str, rule: str, value: float | None, low: float | None, high: float | None, *, passed: bool) -> Markup:
+def whisker(
+    key: str, rule: str, value: float | None, low: float | None, high: float | None, *, passed: bool
+) -> Markup:
     """A value as a dot with its 95 % interval, the rule's bound as a line, on a scale that holds all of them."""
     bound = bound_of(rule)
     known = [number for number in (value, low, high, bound) if number is not None]
     if value is None or not known:
         return Markup("")
     least, most = _scale(known)
-    at = {name: f"{(number - least) / (most - least) * 100:.2f}%" for name, number in _named(value, low, high, bound)}
-    body = [Markup('<line class="axis" x1="0%" x2="100%" y1="12" y2="12"/>')]
+    at = {
+        name: f"{(number - least) / (most - least) * 100:.2f}%"
+        for name, number in _named(value, low, high, bound)
+    }
+    body = [
+        Markup('<line class="axis" x1="0%" x2="100%" y1="12" y2="12"/>'),
+        Markup('<text x="0%" dx="-7" y="16" text-anchor="end">{}</text>').format(figure(least)),
+        Markup('<text x="100%" dx="7" y="16">{}</text>').format(figure(most)),
+    ]
     if "bound" in at:
         body.append(Markup('<line class="bound" x1="{0}" x2="{0}" y1="2" y2="22"/>').format(at["bound"]))
     if "low" in at and "high" in at:
-        body.append(Markup('<line class="span" x1="{}" x2="{}" y1="12" y2="12"/>').format(at["low"], at["high"]))
+        body.append(
+            Markup('<line class="span" x1="{}" x2="{}" y1="12" y2="12"/>').format(at["low"], at["high"])
+        )
         for end in ("low", "high"):
             body.append(Markup('<line class="span" x1="{0}" x2="{0}" y1="8" y2="16"/>').format(at[end]))
     body.append(Markup('<circle class="dot" cx="{}" cy="12" r="4.5"/>').format(at["value"]))
     ends = f"scale {figure(least)} to {figure(most)}"
     words = f"{figure(value)}, interval {figure(low)} to {figure(high)}, bound {figure(bound)}, {ends}"
-    return _figure(f"whisker {'is-passed' if passed else 'is-failed'}", key, rule, words, Markup("").join(body))
+    return _figure(
+        f"whisker {'is-passed' if passed else 'is-failed'}", key, rule, words, Markup("").join(body)
+    )
 
 
 def bound_of(rule: str) -> float | None:
@@ -145,11 +159,13 @@ def _figure(kind: str, key: str, title: str, words: str, body: Markup) -> Markup
     ).format(kind, key, key, key, title, key, words, body)
 
 
-def _grid(tick: float, top: float, unit: str) -> Markup:
-    y = _y(tick, top)
-    label = f"{figure(tick) if tick else '0'}{' ' + unit if unit else ''}"
-    return Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/><text x="0" y="{1}">{2}</text>').format(
-        f"{y:.1f}", f"{y - 3:.1f}", label
+def _grid_line(tick: float, top: float) -> Markup:
+    return Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(f"{_y(tick, top):.1f}")
+
+
+def _grid_label(tick: float, top: float, unit: str) -> Markup:
+    return Markup('<text x="0" y="{:.1f}">{}{}</text>').format(
+        _y(tick, top) - 3, figure(tick), f" {unit}" if unit else ""
     )
 
 
@@ -161,7 +177,8 @@ def _line(one: Series, index: int, first: int, span: int, top: float) -> Markup:
 
 def _path(points: Sequence[tuple[int, float]], first: int, span: int, top: float, height: float) -> str:
     return " ".join(
-        f"{(at - first) / span * 1000:.1f},{height - min(value, top) / top * (height - 1):.1f}" for at, value in points
+        f"{(at - first) / span * 1000:.1f},{height - min(value, top) / top * (height - 1):.1f}"
+        for at, value in points
     )
 
 
@@ -205,8 +222,12 @@ def _summary(series: Sequence[Series], unit: str, span: int) -> str:
 
 
 def _bar_part(part: Part, left: float, width: float) -> Markup:
-    label = Markup('<text x="{:.2f}%" dx="10" y="19">{}</text>').format(left * 100, part.name) if width > 0.3 else ""
-    return Markup('<rect class="part part-{}" x="{:.2f}%" y="0" width="{:.2f}%" height="28"/>{}').format(
+    label = (
+        Markup('<text x="{:.2f}%" dx="10" y="15">{}</text>').format(left * 100, part.name)
+        if width > 0.3
+        else ""
+    )
+    return Markup('<rect class="part part-{}" x="{:.2f}%" y="0" width="{:.2f}%" height="22"/>{}').format(
         part.role, left * 100, width * 100, label
     )
 

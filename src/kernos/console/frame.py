@@ -8,8 +8,7 @@ from typing import Any
 
 from litestar import Request, Response
 
-from kernos.api.context import offload
-from kernos.api.guard import COOKIE
+from kernos.api.guard import cookie_name
 from kernos.base.clock import Clock
 from kernos.console.render import Renderer
 from kernos.console.source import Source
@@ -24,7 +23,7 @@ HEADERS = {
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -60,14 +59,9 @@ class Console:
     clock: Clock
     renderer: Renderer
 
-    async def note_newest(self, request: AnyRequest) -> None:
-        """Before a page is read: what happens from here on is the stream's to tell, so that nothing falls between."""
-        if getattr(request.state, "caller", None) is not None:
-            request.state.newest = await offload(self.source(request).newest)
-
     def visitor(self, request: AnyRequest) -> Visitor | None:
         """Who sits before the page; None without a living session."""
-        session = request.cookies.get(COOKIE, "")
+        session = request.cookies.get(cookie_name(request), "")
         caller = self.sessions.caller(session, self.clock.monotonic_s()) if session else None
         return Visitor(session, caller) if caller else None
 

@@ -1,4 +1,8 @@
-"""Lineage as a drawing in layers: sources left, what was made from them right. Pure."""
+"""Lineage as a drawing in layers: sources left, what was made from them right. Pure.
+
+Layers by longest path, order within a layer by barycentres, long edges through places of their own (Sugiyama, Tagawa and
+Toda 1981), so that no edge runs behind a box.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,10 @@ from markupsafe import Markup
 from kernos.api.views import EdgeView, LineageView
 from kernos.console.show import short
 
-_CHARACTER, _PADDING, _NODE_HEIGHT = 7.3, 12.0, 42.0
-_COLUMN_GAP, _ROW_GAP, _MARGIN = 64.0, 16.0, 8.0
-_SWEEPS = 6
+_CHARACTER, _PADDING = 7.25, 10.0
+_BOX_HEIGHT, _LANE_HEIGHT = 42.0, 8.0
+_COLUMN_GAP, _ROW_GAP, _MARGIN = 44.0, 14.0, 4.0
+_SWEEPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,12 @@ class Box:
     """0 is what was asked for; a source stands in a higher layer than all that was made from it."""
     x: float
     y: float
+    """Of its top left corner."""
     width: float
 
     @property
     def label(self) -> str:
-        return _label(self.ref, self.name)
+        return self.ref or short(self.name)
 
     @property
     def link(self) -> str:
@@ -41,11 +47,25 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    edge: EdgeView
+    points: list[tuple[float, float]]
+    """From the source's right side to the target's left side; between, both ends of each column it passes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     boxes: list[Box]
-    edges: list[EdgeView]
+    lines: list[Line]
     width: float
     height: float
+
+
+def root_of(view: LineageView) -> str:
+    """The name under which the edges know what was asked for: by its name or by what it is called."""
+    return next(
+        (edge.target for edge in view.edges if view.root in (edge.target, edge.target_ref)), view.root
+    )
 
 
 def layers_of(edges: Sequence[EdgeView], root: str) -> dict[str, int]:
@@ -54,53 +74,73 @@ def layers_of(edges: Sequence[EdgeView], root: str) -> dict[str, int]:
     for edge in edges:
         sources.setdefault(edge.target, []).append(edge.source)
     layer: dict[str, int] = {root: 0}
-    limit = len(edges) + 1
+    limit = len(layer) + len(edges)
     queue = [root]
     while queue:
         target = queue.pop()
         for source in sources.get(target, []):
-            if layer[target] + 1 > layer.get(source, -1) and layer[target] + 1 < limit:
+            if layer.get(source, -1) < layer[target] + 1 < limit and source != target:
                 layer[source] = layer[target] + 1
                 queue.append(source)
     return layer
 
 
 def layout(view: LineageView) -> Layout:
-    layer = layers_of(view.edges, view.root)
-    edges = [edge for edge in view.edges if edge.target in layer and edge.source in layer and edge.target != edge.source]
-    refs, roles = _names(view, edges)
-    columns = _ordered(layer, edges)
-    widths = [max(_width(_label(refs.get(name, ""), name), roles.get(name, "")) for name in column) for column in columns]
-    tallest = max(len(column) for column in columns) * (_NODE_HEIGHT + _ROW_GAP) - _ROW_GAP
-    boxes: list[Box] = []
-    x = _MARGIN
-    for index in range(len(columns) - 1, -1, -1):
-        column = columns[index]
-        used = len(column) * (_NODE_HEIGHT + _ROW_GAP) - _ROW_GAP
-        for row, name in enumerate(column):
-            y = _MARGIN + (tallest - used) / 2 + row * (_NODE_HEIGHT + _ROW_GAP)
-            boxes.append(Box(name, refs.get(name, ""), roles.get(name, ""), index, x, y, widths[index]))
-        x += widths[index] + _COLUMN_GAP
-    return Layout(boxes, edges, x - _COLUMN_GAP + _MARGIN, tallest + 2 * _MARGIN)
+    root = root_of(view)
+    layer = layers_of(view.edges, root)
+    edges = [e for e in view.edges if e.target in layer and layer.get(e.source, -1) > layer[e.target]]
+    refs, roles = _names(edges, root)
+    chains = [_chain(index, edge, layer) for index, edge in enumerate(edges)]
+    near = _neighbours(chains)
+    columns = _ordered(layer, chains, near)
+    centre = _placed(columns, near, layer)
+    widths = [
+        max(
+            _width(refs.get(name, "") or short(name), roles.get(name, "")) for name in column if name in layer
+        )
+        for column in columns
+    ]
+    lefts = [
+        _MARGIN + sum(widths[i + 1 :]) + _COLUMN_GAP * (len(columns) - 1 - i) for i in range(len(columns))
+    ]
+    boxes = [
+        Box(
+            name,
+            refs.get(name, ""),
+            roles.get(name, ""),
+            depth,
+            lefts[depth],
+            centre[name] - _BOX_HEIGHT / 2,
+            widths[depth],
+        )
+        for name, depth in layer.items()
+    ]
+    lines = [
+        Line(edge, _points(chain, layer[edge.target], lefts, widths, centre))
+        for edge, chain in zip(edges, chains, strict=True)
+    ]
+    bottom = max(box.y + _BOX_HEIGHT for box in boxes)
+    return Layout(boxes, lines, lefts[0] + widths[0] + _MARGIN, bottom + _MARGIN)
 
 
 def graph(key: str, view: LineageView) -> Markup:
     """An SVG at its natural size: put it into a container that scrolls. Boxes with a page of their own are links."""
     drawn = layout(view)
-    places = {box.name: box for box in drawn.boxes}
-    lines = [_edge(places[edge.source], places[edge.target], edge) for edge in drawn.edges]
-    boxes = [_box(box, is_root=box.name == view.root) for box in drawn.boxes]
-    words = f"{len(drawn.boxes)} things, {len(drawn.edges)} edges, sources left. The table below tells the same."
+    words = (
+        f"{len(drawn.boxes)} things, {len(drawn.lines)} edges, sources left. The table below tells the same."
+    )
+    names = {box.name: box.label for box in drawn.boxes}
+    body = Markup("").join(
+        [*(_line(line, names) for line in drawn.lines), *(_box(box) for box in drawn.boxes)]
+    )
     return Markup(
         '<svg class="graph" width="{:.0f}" height="{:.0f}" viewBox="0 0 {:.0f} {:.0f}" role="group" '
-        'aria-labelledby="{}-t {}-d"><title id="{}-t">Lineage</title><desc id="{}-d">{}</desc>{}{}</svg>'
-    ).format(
-        drawn.width, drawn.height, drawn.width, drawn.height, key, key, key, key, words,
-        Markup("").join(lines), Markup("").join(boxes),
-    )  # fmt: skip
+        'aria-labelledby="{}-t {}-d"><title id="{}-t">Lineage</title><desc id="{}-d">{}</desc>{}</svg>'
+    ).format(drawn.width, drawn.height, drawn.width, drawn.height, key, key, key, key, words, body)
 
 
-def _names(view: LineageView, edges: Sequence[EdgeView]) -> tuple[dict[str, str], dict[str, str]]:
+def _names(edges: Sequence[EdgeView], root: str) -> tuple[dict[str, str], dict[str, str]]:
+    """What each node is called, and as what it went into others."""
     refs: dict[str, str] = {}
     roles: dict[str, list[str]] = {}
     for edge in edges:
@@ -108,58 +148,116 @@ def _names(view: LineageView, edges: Sequence[EdgeView]) -> tuple[dict[str, str]
         refs[edge.source] = edge.source_ref or refs.get(edge.source, "")
         if edge.role not in roles.setdefault(edge.source, []):
             roles[edge.source].append(edge.role)
-    joined = {name: ", ".join(names) for name, names in roles.items()}
-    joined[view.root] = "asked for"
-    return refs, joined
+    return refs, {name: ", ".join(names) for name, names in roles.items()} | {root: "asked for"}
 
 
-def _ordered(layer: Mapping[str, int], edges: Sequence[EdgeView]) -> list[list[str]]:
+def _chain(index: int, edge: EdgeView, layer: Mapping[str, int]) -> list[str]:
+    """The edge as one step a layer: target, a lane in each layer between, source."""
+    lanes = [f"lane {index} {depth}" for depth in range(layer[edge.target] + 1, layer[edge.source])]
+    return [edge.target, *lanes, edge.source]
+
+
+def _neighbours(chains: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    near: dict[str, list[str]] = {}
+    for chain in chains:
+        for target, source in zip(chain, chain[1:], strict=False):
+            near.setdefault(target, []).append(source)
+            near.setdefault(source, []).append(target)
+    return near
+
+
+def _ordered(
+    layer: Mapping[str, int], chains: Sequence[Sequence[str]], near: Mapping[str, Sequence[str]]
+) -> list[list[str]]:
     """Columns from the root on; within each, the order with few crossings that barycentres find."""
     columns: list[list[str]] = [[] for _ in range(max(layer.values()) + 1)]
-    for name in layer:
-        columns[layer[name]].append(name)
-    near: dict[str, list[str]] = {name: [] for name in layer}
-    for edge in edges:
-        near[edge.source].append(edge.target)
-        near[edge.target].append(edge.source)
-    place = {name: row / len(column) for column in columns for row, name in enumerate(column)}
+    for name, depth in layer.items():
+        columns[depth].append(name)
+    for chain in chains:
+        for step, lane in enumerate(chain[1:-1], start=layer[chain[0]] + 1):
+            columns[step].append(lane)
+    place = {name: (row + 0.5) / len(column) for column in columns for row, name in enumerate(column)}
     for _ in range(_SWEEPS):
         for column in columns:
-            weight = {n: sum(place[m] for m in near[n]) / len(near[n]) if near[n] else place[n] for n in column}
+            weight = {
+                name: _mean([place[other] for other in near.get(name, ())], place[name]) for name in column
+            }
             column.sort(key=lambda name: (weight[name], name))
             place.update({name: (row + 0.5) / len(column) for row, name in enumerate(column)})
     return columns
 
 
-def _label(ref: str, name: str) -> str:
-    return ref or short(name)
+def _placed(
+    columns: Sequence[Sequence[str]], near: Mapping[str, Sequence[str]], layer: Mapping[str, int]
+) -> dict[str, float]:
+    """The y of each centre: near its neighbours, in order, never closer than the row gap."""
+    half = {
+        name: (_BOX_HEIGHT if name in layer else _LANE_HEIGHT) / 2 for column in columns for name in column
+    }
+    centre = {name: 0.0 for column in columns for name in column}
+    for sweep in range(_SWEEPS):
+        for column in columns[:: 1 if sweep % 2 else -1]:
+            wanted = [_mean([centre[other] for other in near.get(name, ())], centre[name]) for name in column]
+            low, found = float("-inf"), []
+            for name, y in zip(column, wanted, strict=True):
+                found.append(max(y, low + half[name]))
+                low = found[-1] + half[name] + _ROW_GAP
+            shift = _mean([y - at for y, at in zip(wanted, found, strict=True)], 0.0)
+            centre.update({name: at + shift for name, at in zip(column, found, strict=True)})
+    top = min(at - half[name] for name, at in centre.items())
+    return {name: at - top + _MARGIN for name, at in centre.items()}
+
+
+def _points(
+    chain: Sequence[str],
+    depth: int,
+    lefts: Sequence[float],
+    widths: Sequence[float],
+    centre: Mapping[str, float],
+) -> list[tuple[float, float]]:
+    points = [(lefts[depth], centre[chain[0]])]
+    for step, name in enumerate(chain[1:], start=depth + 1):
+        points.append((lefts[step] + widths[step], centre[name]))
+        points.append((lefts[step], centre[name]))
+    return points[:-1][::-1]
+
+
+def _mean(values: Sequence[float], otherwise: float) -> float:
+    return sum(values) / len(values) if values else otherwise
 
 
 def _width(label: str, role: str) -> float:
     return max(len(label) * _CHARACTER, len(role) * _CHARACTER * 0.85) + 2 * _PADDING
 
 
-def _edge(source: Box, target: Box, edge: EdgeView) -> Markup:
-    x1, y1 = source.x + source.width, source.y + _NODE_HEIGHT / 2
-    x2, y2 = target.x - 5, target.y + _NODE_HEIGHT / 2
-    bend = max(24.0, (x2 - x1) / 2)
+def _line(line: Line, names: Mapping[str, str]) -> Markup:
+    x, y = line.points[-1]
+    points = [*line.points[:-1], (x - 5, y)]
+    path = [f"M{points[0][0]:.1f} {points[0][1]:.1f}"]
+    for index in range(1, len(points)):
+        (x1, y1), (x2, y2) = points[index - 1], points[index]
+        bend = (x2 - x1) / 2
+        crosses = index % 2 == 0
+        path.append(
+            f"H{x2:.1f}"
+            if crosses
+            else f"C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
+        )
+    told = f"{names[line.edge.source]} → {names[line.edge.target]} as {line.edge.role}"
     return Markup(
-        '<g class="edge"><path d="M{:.1f} {:.1f}C{:.1f} {:.1f} {:.1f} {:.1f} {:.1f} {:.1f}"/>'
-        '<path class="head" d="M{:.1f} {:.1f}l-6 -3.5v7z"/><title>{} → {} as {}</title></g>'
-    ).format(
-        x1, y1, x1 + bend, y1, x2 - bend, y2, x2 - 4, y2, x2 + 4, y2, source.label, target.label, edge.role
-    )  # fmt: skip
+        '<g class="edge"><path d="{}"/><path class="head" d="M{:.1f} {:.1f}l-6 -3.5v7z"/><title>{}</title></g>'
+    ).format("".join(path), x, y, told)
 
 
-def _box(box: Box, *, is_root: bool) -> Markup:
+def _box(box: Box) -> Markup:
     body = Markup(
         '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.0f}" rx="3"/>'
         '<text class="name" x="{:.1f}" y="{:.1f}">{}</text><text class="role" x="{:.1f}" y="{:.1f}">{}</text>'
     ).format(
-        box.x, box.y, box.width, _NODE_HEIGHT, box.x + _PADDING, box.y + 18, box.label,
-        box.x + _PADDING, box.y + 33, box.role,
+        box.x, box.y, box.width, _BOX_HEIGHT,
+        box.x + _PADDING, box.y + 18, box.label, box.x + _PADDING, box.y + 33, box.role,
     )  # fmt: skip
-    group = Markup('<g class="box {}">{}</g>').format("is-root" if is_root else "", body)
-    if not box.link or is_root:
+    group = Markup('<g class="box{}">{}</g>').format("" if box.layer else " is-root", body)
+    if not box.link or box.layer == 0:
         return group
     return Markup('<a href="{}" aria-label="{}, {}">{}</a>').format(box.link, box.label, box.role, group)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery
 
-from kernos.api.guard import COOKIE, OPEN
+from kernos.api.guard import OPEN, cookie_name
 from kernos.api.principals import CONSOLE_LOGIN
 from kernos.base.errors import UnknownCallerError
 from kernos.console.frame import AnyRequest, Console, Frame, see_other
@@ -15,8 +16,8 @@ _FRAME = Frame("Sign in")
 
 
 def login_routes(console: Console) -> list[HTTPRouteHandler]:
-    @get(["/login", CONSOLE_LOGIN], opt={"action": OPEN}, sync_to_thread=False)
-    def login(request: AnyRequest, code: str = "") -> Response[str]:
+    @get(CONSOLE_LOGIN, opt={"action": OPEN}, sync_to_thread=False)
+    def login(request: AnyRequest, code: FromQuery[str] = "") -> Response[str]:
         if not code.strip():
             return console.page(request, "login.html", _FRAME, problem=None)
         try:
@@ -29,8 +30,8 @@ def login_routes(console: Console) -> list[HTTPRouteHandler]:
 
     @post("/logout", opt={"action": "system:read"}, sync_to_thread=False)
     def logout(request: AnyRequest) -> Response[str]:
-        console.sessions.end(request.cookies.get(COOKIE, ""))
-        response = see_other("/login")
+        console.sessions.end(request.cookies.get(cookie_name(request), ""))
+        response = see_other(CONSOLE_LOGIN)
         response.set_cookie(_cookie(request, "", max_age=0))
         return response
 
@@ -39,7 +40,7 @@ def login_routes(console: Console) -> list[HTTPRouteHandler]:
 
 def _cookie(request: AnyRequest, session: str, *, max_age: int | None = None) -> Cookie:
     return Cookie(
-        key=COOKIE,
+        key=cookie_name(request),
         value=session,
         max_age=max_age,
         path="/",

@@ -10,12 +10,8 @@ _TICK = (
     '<path d="M3 8.6 6.4 12 13 4.6" fill="none" stroke="currentColor" stroke-width="2" '
     'stroke-linecap="round" stroke-linejoin="round"/>'
 )
-_CROSS = (
-    '<path d="M4 4l8 8M12 4l-8 8" fill="none" stroke="currentColor" stroke-width="2.25" stroke-linecap="round"/>'
-)
-_DASHED = (
-    '<circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="1.5" stroke-dasharray="2.4 2.4"/>'
-)
+_CROSS = '<path d="M4 4l8 8M12 4l-8 8" fill="none" stroke="currentColor" stroke-width="2.25" stroke-linecap="round"/>'
+_DASHED = '<circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" stroke-width="1.5" stroke-dasharray="2.4 2.4"/>'
 _PLAY = '<path d="M4 2.6v10.8L13.4 8z" fill="currentColor"/>'
 _SQUARE = '<rect x="3.5" y="3.5" width="9" height="9" fill="currentColor"/>'
 _EQUAL = '<path d="M3.5 6h9M3.5 10h9" stroke="currentColor" stroke-width="2" stroke-linecap="round"/>'
@@ -28,7 +24,9 @@ _TRIANGLE = (
     '<path d="M8 2 14.5 13.5h-13z" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linejoin="round"/>'
     '<path d="M8 6.4v3.2M8 11.4v.2" stroke="currentColor" stroke-width="1.6" stroke-linecap="round"/>'
 )
-_INFO = f'{_RING}<path d="M8 7.4v3.4M8 5v.2" stroke="currentColor" stroke-width="1.5" stroke-linecap="round"/>'
+_INFO = (
+    f'{_RING}<path d="M8 7.4v3.4M8 5v.2" stroke="currentColor" stroke-width="1.5" stroke-linecap="round"/>'
+)
 
 _SHAPES = {
     "idle": _RING,
@@ -81,9 +79,9 @@ def shape(state: str) -> Markup:
 
 def mark(state: str) -> Markup:
     """The drawing for use in text. Decoration: the word stands beside it."""
-    return Markup('<svg class="mark" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>').format(
-        shape(state)
-    )
+    return Markup(
+        '<svg class="mark" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>'
+    ).format(shape(state))
 
 
 def tone(state: str) -> str:
@@ -94,6 +92,8 @@ def tone(state: str) -> str:
 def brand() -> Markup:
     """The sign of Kernos: the loop's eight stages."""
     dots = "".join(f'<circle cx="{x}" cy="{y}" r="{r}"/>' for x, y, r in _BRAND)
-    return Markup('<svg class="brand-mark" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>').format(
+    return Markup(
+        '<svg class="brand-mark" viewBox="0 0 16 16" aria-hidden="true" focusable="false">{}</svg>'
+    ).format(
         Markup(dots)  # noqa: S704 - numbers above
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, get_args
 
 from litestar import Response, Router, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
+from kernos.api.context import offload
 from kernos.api.views import RunView, ServiceView, TrafficView
 from kernos.base.errors import NotFoundError
 from kernos.base.ids import parse_ref
@@ -23,7 +25,6 @@ from kernos.console.render import Renderer
 from kernos.console.show import plural
 from kernos.console.source import RunFilter, Source
 from kernos.console.stream import stream_routes
-from kernos.console.system_source import SystemSource
 from kernos.console.tree import families
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ _EVENTS_A_PAGE = 50
 
 def handlers(system: System) -> list[Router]:
     """The console of a running system, for `create_app(system, extra_handlers=…)`."""
+
+    from kernos.console.system_source import SystemSource
 
     def source(request: AnyRequest) -> Source:
         return SystemSource(request.app.state.api)
@@ -62,10 +65,19 @@ def console_router(console: Console) -> Router:
             *stream_routes(console),
             *problem_routes(),
         ],
-        before_request=console.note_newest,
+        before_request=_note_newest(console),
         exception_handlers=problem_handlers(console),
         include_in_schema=False,
     )
+
+
+def _note_newest(console: Console) -> Callable[[AnyRequest], Awaitable[None]]:
+    async def note_newest(request: AnyRequest) -> None:
+        """Before a page is read: what happens from here on is the stream's to tell, so that nothing falls between."""
+        if getattr(request.state, "caller", None) is not None:
+            request.state.newest = await offload(console.source(request).newest)
+
+    return note_newest
 
 
 def _run_routes(console: Console) -> list[HTTPRouteHandler]:
@@ -75,21 +87,25 @@ def _run_routes(console: Console) -> list[HTTPRouteHandler]:
         needs = [item for item in view.attention if item.level != "info"]
         said = f"{plural(len(needs), 'thing')} need you, {plural(len(view.running), 'Run')} running."
         frame = Frame("Home", "home", "kernos top", "home tick", said)
-        return console.page(request, "home.html", frame, view=view, needs=needs, families=families(view.running))
+        return console.page(
+            request, "home.html", frame, view=view, needs=needs, families=families(view.running)
+        )
 
     @get("/runs", opt={"action": "runs:read"}, sync_to_thread=True)
     def runs(
         request: AnyRequest,
-        run_state: Annotated[str, Parameter(query="state")] = "",
-        kind: str = "",
-        app: str = "",
-        parent: str = "",
-        below: int | None = None,
+        run_state: Annotated[str, QueryParameter(name="state")] = "",
+        kind: FromQuery[str] = "",
+        app: FromQuery[str] = "",
+        parent: FromQuery[str] = "",
+        below: FromQuery[int | None] = None,
     ) -> Response[str]:
         of = int(parent) if parent.isdecimal() else None
         wanted = RunFilter(state=run_state, kind=kind, app=app.strip(), parent=of, below=below)
         page = console.source(request).runs(wanted)
-        frame = Frame("Runs", "runs", commands.runs(run_state, kind, wanted.app, of), "runs tick", _said_runs(page.runs))
+        frame = Frame(
+            "Runs", "runs", commands.runs(run_state, kind, wanted.app, of), "runs tick", _said_runs(page.runs)
+        )
         return console.page(
             request,
             "runs.html",
@@ -102,7 +118,7 @@ def _run_routes(console: Console) -> list[HTTPRouteHandler]:
         )
 
     @get("/runs/{run_id:int}", opt={"action": "runs:read"}, sync_to_thread=True)
-    def run(request: AnyRequest, run_id: int) -> Response[str]:
+    def run(request: AnyRequest, run_id: FromPath[int]) -> Response[str]:
         why = console.source(request).run(run_id)
         view = why.run
         children = console.source(request).runs(RunFilter(parent=run_id)).runs
@@ -128,15 +144,18 @@ def _app_routes(console: Console) -> list[HTTPRouteHandler]:
     @get("/apps", opt={"action": "runs:read"}, sync_to_thread=True)
     def apps(request: AnyRequest) -> Response[str]:
         return console.page(
-            request, "apps.html", Frame("Apps", "apps", "kernos apps", "apps"), apps=console.source(request).apps()
+            request,
+            "apps.html",
+            Frame("Apps", "apps", "kernos apps list", "apps"),
+            apps=console.source(request).apps(),
         )
 
     @get("/apps/{name:str}", opt={"action": "runs:read"}, sync_to_thread=True)
-    def app(request: AnyRequest, name: str) -> Response[str]:
+    def app(request: AnyRequest, name: FromPath[str]) -> Response[str]:
         view = console.source(request).app(name)
         newest = view.builds[0] if view.builds else None
         said = f"Build {newest.id} is {newest.state}." if newest else ""
-        frame = Frame(view.name, "apps", f"kernos apps {view.name}", f"app:{view.name}", said)
+        frame = Frame(view.name, "apps", commands.show(view.name), f"app:{view.name}", said)
         return console.page(request, "app.html", frame, app=view, newest_build=newest)
 
     return [apps, app]
@@ -149,10 +168,10 @@ def _service_routes(console: Console) -> list[HTTPRouteHandler]:
         return console.page(request, "services.html", frame, services=console.source(request).services())
 
     @get("/services/{app:str}", opt={"action": "runs:read"}, sync_to_thread=True)
-    def service(request: AnyRequest, app: str) -> Response[str]:
+    def service(request: AnyRequest, app: FromPath[str]) -> Response[str]:
         view = console.source(request).service(app)
         said = f"{view.app} is {view.phase}" + (", drift alarm." if view.drift and view.drift.alarm else ".")
-        frame = Frame(view.app, "services", f"kernos services {view.app}", f"service:{view.app} tick", said)
+        frame = Frame(view.app, "services", commands.service(view.app), f"service:{view.app} tick", said)
         return console.page(
             request,
             "service.html",
@@ -168,13 +187,13 @@ def _service_routes(console: Console) -> list[HTTPRouteHandler]:
 
 def _catalog_routes(console: Console) -> list[HTTPRouteHandler]:
     @get("/catalog", opt={"action": "data:read"}, sync_to_thread=True)
-    def catalog(request: AnyRequest, prefix: str = "") -> Response[str]:
+    def catalog(request: AnyRequest, prefix: FromQuery[str] = "") -> Response[str]:
         frame = Frame("Catalog", "catalog", commands.artifacts(prefix.strip()), "catalog")
         lines = console.source(request).catalog(prefix.strip())
         return console.page(request, "catalog.html", frame, prefix=prefix, lines=lines)
 
     @get("/catalog/versions", opt={"action": "data:read"}, sync_to_thread=True)
-    def versions(request: AnyRequest, path: str) -> Response[str]:
+    def versions(request: AnyRequest, path: FromQuery[str]) -> Response[str]:
         listed = console.source(request).versions(str(parse_ref(path)))
         if not listed:
             raise NotFoundError(f"There is no Artifact at {path}.", hint="kernos ls shows every path.")
@@ -182,20 +201,28 @@ def _catalog_routes(console: Console) -> list[HTTPRouteHandler]:
         return console.page(request, "versions.html", frame, path=path, versions=listed)
 
     @get("/catalog/version", opt={"action": "data:read"}, sync_to_thread=True)
-    def version(request: AnyRequest, ref: str) -> Response[str]:
+    def version(request: AnyRequest, ref: FromQuery[str]) -> Response[str]:
         view = console.source(request).version(ref)
-        frame = Frame(view.ref, "catalog", commands.lineage(view.ref), "catalog")
-        return console.page(request, "version.html", frame, version=view, lineage=console.source(request).lineage(view.ref, request.state.caller))
+        frame = Frame(view.ref, "catalog", commands.show(view.ref), "catalog")
+        return console.page(
+            request,
+            "version.html",
+            frame,
+            version=view,
+            lineage=console.source(request).lineage(view.ref, request.state.caller),
+        )
 
     @get("/catalog/lineage", opt={"action": "data:read"}, sync_to_thread=True)
-    def lineage(request: AnyRequest, ref: str = "") -> Response[str]:
+    def lineage(request: AnyRequest, ref: FromQuery[str] = "") -> Response[str]:
         ref = ref.strip()
         view = console.source(request).lineage(ref, request.state.caller) if ref else None
-        frame = Frame("Lineage", "catalog", commands.lineage(ref) if ref else "kernos lineage <ref>", "catalog")
+        frame = Frame(
+            "Lineage", "catalog", commands.lineage(ref), "catalog"
+        )
         return console.page(request, "lineage.html", frame, ref=ref, lineage=view)
 
     @get("/catalog/diff", opt={"action": "data:read"}, sync_to_thread=True)
-    def diff(request: AnyRequest, a: str = "", b: str = "") -> Response[str]:
+    def diff(request: AnyRequest, a: FromQuery[str] = "", b: FromQuery[str] = "") -> Response[str]:
         a, b = a.strip(), b.strip()
         found = console.source(request).diff(a, b, request.state.caller) if a and b else None
         return console.page(
@@ -208,7 +235,10 @@ def _catalog_routes(console: Console) -> list[HTTPRouteHandler]:
 def _audit_routes(console: Console) -> list[HTTPRouteHandler]:
     @get("/audit", opt={"action": "audit:read"}, sync_to_thread=True)
     def audit(
-        request: AnyRequest, after: int | None = None, subject: str = "", verify: bool = False
+        request: AnyRequest,
+        after: FromQuery[int | None] = None,
+        subject: FromQuery[str] = "",
+        verify: FromQuery[bool] = False,
     ) -> Response[str]:
         """The newest page unless `after` says where to start; the newest Event first within a page."""
         newest = console.source(request).newest()

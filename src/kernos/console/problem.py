@@ -8,11 +8,19 @@ from typing import Any
 from litestar import Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.types import ExceptionHandlersMap
 
 from kernos.api.guard import OPEN
 from kernos.api.problems import respond
-from kernos.base.errors import DeniedError, InvalidError, KernosError, NotFoundError, UnknownCallerError, to_problem
+from kernos.base.errors import (
+    DeniedError,
+    InvalidError,
+    KernosError,
+    NotFoundError,
+    UnknownCallerError,
+    to_problem,
+)
 from kernos.console.frame import HEADERS, AnyRequest, Console, Frame
 
 _log = logging.getLogger("kernos.console")
@@ -30,7 +38,7 @@ _TITLES = {
 
 def problem_routes() -> list[HTTPRouteHandler]:
     @get("/{path:path}", opt={"action": OPEN}, sync_to_thread=False)
-    def nothing(path: str) -> Response[str]:
+    def nothing(path: FromPath[str]) -> Response[str]:
         raise NotFoundError(f"There is no page at {path[:200]}.", hint="Start at the console's home page.")
 
     return [nothing]

@@ -41,8 +41,13 @@ def strip(stages: Sequence[StageView]) -> Markup:
     """The eight marks in one line, for a table's cell, with the words for those who do not see them."""
     loop = loop_of(stages)
     words = ", ".join(f"{stage.name} {stage.state}" for stage in loop)
-    marks = [Markup('<span class="tone-{}">{}</span>').format(tone(stage.state), mark(stage.state)) for stage in loop]
-    return Markup('<span class="strip" role="img" aria-label="{}">{}</span>').format(words, Markup("").join(marks))
+    marks = [
+        Markup('<span class="tone-{}">{}</span>').format(tone(stage.state), mark(stage.state))
+        for stage in loop
+    ]
+    return Markup('<span class="strip" role="img" aria-label="{}">{}</span>').format(
+        words, Markup("").join(marks)
+    )
 
 
 def _place(index: float, radius: float = _RADIUS) -> tuple[float, float]:
@@ -67,13 +72,15 @@ def _node(index: int, stage: StageView) -> Markup:
     label = _label(index, stage)
     return Markup(
         '<g class="node node-{} tone-{}"><circle class="disc" cx="{:.1f}" cy="{:.1f}" r="{:.0f}"/>'
-        '<g transform="translate({:.1f} {:.1f}) scale(1.0)">{}</g>{}</g>'
+        '<g transform="translate({:.1f} {:.1f})">{}</g>{}</g>'
     ).format(stage.state, tone(stage.state), x, y, _NODE, x - 8, y - 8, shape(stage.state), label)
 
 
 def _label(index: int, stage: StageView) -> Markup:
-    x, y = _place(index, _RADIUS + _NODE + 8)
-    anchor = "middle" if index in (0, 4) else "start" if index < 4 else "end"
+    side = 0 if index in (0, 4) else 1 if index < 4 else -1
+    x, y = _place(index, _RADIUS + _NODE + (8 if index % 2 == 0 else 5))
+    x += 5 * side * (index % 2)
+    anchor = {0: "middle", 1: "start", -1: "end"}[side]
     lift = {0: -15, 4: 13}.get(index, -3)
     return Markup(
         '<text class="stage" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text>'

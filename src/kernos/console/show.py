@@ -38,15 +38,16 @@ def count(value: int | float | None) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A measured number in about three digits: `0.734`, `12.3`, `1,204`, `3.1e-08`."""
+    """A measured number in about three digits: `0.734`, `−0.045`, `12.3`, `1,204`, `3.1e-08`."""
     if value is None:
         return NOTHING
     size = abs(value)
     if value == 0 or size >= 1000:
         return f"{value:,.0f}"
-    if size < 0.001:
+    if size < 0.0001:
         return f"{value:.1e}"
-    return f"{value:.3f}" if size < 1 else f"{value:.3g}"
+    text = f"{value:.3f}" if 0.1 <= size < 1 else f"{value:.3g}"
+    return text.replace("-", "−")
 
 
 def short(digest: str) -> str:
@@ -65,9 +66,9 @@ def plural(amount: int, one: str, many: str = "") -> str:
 
 
 def plain(value: Any) -> str:
-    """One JSON value in one line."""
+    """One JSON value in one line, digests shortened."""
     if isinstance(value, str):
-        return value
+        return short(value)
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: NOTHING}[value]
     if isinstance(value, float):

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
 
 import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromQuery
 from litestar.response import Stream
 
 from kernos.api.context import offload
@@ -30,9 +29,8 @@ _EVENTS_AT_ONCE = 500
 
 def stream_routes(console: Console) -> list[HTTPRouteHandler]:
     @get("/console/stream", opt={"action": "system:read"})
-    async def stream(
-        request: AnyRequest, after: int = -1, last: Annotated[str, Parameter(header="Last-Event-ID")] = ""
-    ) -> Stream:
+    async def stream(request: AnyRequest, after: FromQuery[int] = -1) -> Stream:
+        last = request.headers.get("Last-Event-ID", "")
         start = int(last) if last.isdecimal() else after
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
         return Stream(_messages(console, request, start), media_type="text/event-stream", headers=headers)

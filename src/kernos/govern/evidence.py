@@ -29,7 +29,7 @@ class Figure(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """A row each, in one order: `labels` [n], `predicted` [n], `scores` P(class 1) [n] or [n, k], `groups`
     column -> [n]."""
@@ -50,7 +50,7 @@ class Evidence:
         return len(self.labels)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Coded:
     """Labels and predictions as indexes into `classes`."""
 

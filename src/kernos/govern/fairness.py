@@ -52,7 +52,10 @@ def equal_odds_gap(evidence: Evidence, column: str) -> Figure:
 
 
 def group_lines(evidence: Evidence) -> list[GroupLine]:
-    """The fairness table: every group of every sensitive column, small ones too."""
+    """The fairness table: every group of every sensitive column, small ones too. Empty unless there are two
+    classes."""
+    if evidence.task != "classification" or not coded(evidence).is_binary:
+        return []
     lines: list[GroupLine] = []
     for column in evidence.groups:
         code, groups = _binary(evidence, column)

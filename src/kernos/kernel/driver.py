@@ -167,6 +167,10 @@ class Kernel:
         with self._store.read() as reader:
             return explain(reader, run, waits)
 
+    def cpus(self) -> float:
+        """Cores that Runs may hold together."""
+        return self._cpus
+
     def held(self) -> tuple[float, int]:
         """(CPUs, bytes of memory) that Runs hold now."""
         with self._scheduling:

@@ -1,9 +1,9 @@
 """How a RunRecord changes, inside a transaction: each change with its Event, and ended stays ended.
 
-    queued -> running -> done | failed | stopped
-    queued -> stopped | failed
-    running -> queued       lost, or to be tried again
-    cached                  from the start, where the result was known
+queued -> running -> done | failed | stopped
+queued -> stopped | failed
+running -> queued       lost, or to be tried again
+cached                  from the start, where the result was known
 """
 
 from __future__ import annotations

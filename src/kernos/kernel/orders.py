@@ -121,7 +121,7 @@ class Carrier:
         record = lifecycle.find(tx, order.run)
         if record.state in ENDED:
             return
-        if finding is None:
+        if finding is None or order.reason:
             refusal = LimitError(
                 order.reason, hint="Ask for less, or give Runs more: kernel.cpus, kernel.memory_bytes."
             )

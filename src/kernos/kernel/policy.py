@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kernos.base.ids import RunId
@@ -93,6 +93,14 @@ class Shares:
 
     def of(self, owner: str, now_s: float) -> float:
         return self._settle(owner, now_s).held_s
+
+    def check(self, rates: Mapping[str, float]) -> None:
+        """Every owner is charged for what is held at `rates`, and for nothing else."""
+        for owner, account in self._accounts.items():
+            assert abs(account.rate - rates.get(owner, 0.0)) < 1e-6, (
+                f"{owner} is charged for what is not held"
+            )
+        assert set(rates) <= set(self._accounts), "somebody holds and is not charged"
 
     def _settle(self, owner: str, now_s: float) -> _Account:
         account = self._accounts.get(owner)

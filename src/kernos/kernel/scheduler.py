@@ -224,6 +224,9 @@ class Scheduler:
         allowed = 1 + asked.retries + (self._lost_retries if fact.outcome == "lost" else 0)
         if asked.attempts >= allowed:
             return [End(fact.run, "failed")]
+        refusal = self._refusal(asked.shape)
+        if refusal:
+            return [End(fact.run, "failed", refusal)]
         again = replace(asked, since_s=self._now_s, blocked_s=None)
         requeue = Requeue(fact.run, f"attempt {asked.attempts} of {allowed} {_PAST[fact.outcome]}")
         if again.shape.millicpus == 0:
@@ -360,6 +363,10 @@ class Scheduler:
         assert self._total == _plus(self._free, Shape(millicpus, memory)), (
             "what is held and free is not what there is"
         )
+        rates: dict[str, float] = {}
+        for entry in self._holding.values():
+            rates[entry.asked.owner] = rates.get(entry.asked.owner, 0.0) + entry.asked.rate
+        self._shares.check(rates)
         assert not any(run in self._queue for run in self._holding), "a Run waits and holds"
         for waiting in self._queue:
             assert waiting.shape.millicpus > 0, f"run {waiting.run} waits, yet holds nothing"

@@ -6,7 +6,7 @@ crash at any point loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -255,7 +255,7 @@ _PAYLOADS = {
     "gate": _gate,
     "package": _package,
 }
-_NAMES = {
+_NAMES: dict[str, Callable[[Facts], str]] = {
     "ingest": lambda facts: facts.build.payload["grow"]["name"],
     "tune": lambda facts: ", ".join(flow_of(facts.manifest, facts.build.payload["flow"]).tune),
     "flow": lambda facts: facts.build.payload["flow"],

@@ -125,7 +125,7 @@ class TrialContext:
         return result
 
 
-class Captured(Exception):  # noqa: N818 - not an error: how a replay ends
+class Captured(Exception):
     """The replay has reached the step that fits the Model."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:

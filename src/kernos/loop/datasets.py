@@ -23,7 +23,9 @@ def extend(before: DatasetManifest | None, rows: pl.DataFrame, blobs: Blobs, fol
         return _written(rows, blobs, folder)
     schema = scan(before, blobs).collect_schema()
     aligned = rows.select(
-        (pl.col(name) if name in rows.columns else pl.lit(None, dtype=dtype).alias(name)).cast(dtype, strict=False)
+        (pl.col(name) if name in rows.columns else pl.lit(None, dtype=dtype).alias(name)).cast(
+            dtype, strict=False
+        )
         for name, dtype in schema.items()
     )
     if len(before.parts) >= MOST_PARTS:

@@ -13,7 +13,7 @@ from kernos.base.ids import Digest, Ref
 from kernos.base.settings import LoopSettings
 from kernos.catalog.artifacts import move_name, resolve
 from kernos.catalog.blobs import Blobs
-from kernos.catalog.records import ArtifactRecord, DeploymentRecord, PrincipalRecord
+from kernos.catalog.records import ArtifactRecord, DeploymentRecord, NameRecord, PrincipalRecord
 from kernos.catalog.store import Reader, SqlStore, Transaction
 from kernos.loop.apps import app_of_code
 from kernos.models.package import open_package
@@ -214,6 +214,7 @@ class Deployer:
             since_ms=tx.at_ms,
         )  # fmt: skip
         self._move(tx, before.app, "live", version, "kernel", reason)
+        self._unname_canary(tx, before.app)
         tx.put(record)
         tx.emit(
             "deployment.live",
@@ -234,6 +235,11 @@ class Deployer:
             "deployment.rolled_back", f"service:{before.app}", principal,
             version=before.canary, to=before.live, reason=reason,
         )  # fmt: skip
+
+    def _unname_canary(self, tx: Transaction, app: str) -> None:
+        for path in (f"/packages/{app}", f"/models/{app}"):
+            if tx.get(NameRecord, path, "canary") is not None:
+                tx.delete(NameRecord, path, "canary")
 
     def _move(self, tx: Transaction, app: str, name: str, version: int, principal: str, reason: str) -> None:
         """Move the name on the package and on the model inside it."""

@@ -207,7 +207,7 @@ class Loop:
             build = _build_of(reader, asking)
         match verb:
             case "read":
-                return self._answer(self._read(build, str(body["source"])), CALL_WAIT_S)
+                return self._answer(self._read(build, asking, str(body["source"])), CALL_WAIT_S)
             case "call":
                 return self._answer(self._call(build, asking, body), CALL_WAIT_S)
             case "trial":
@@ -232,7 +232,7 @@ class Loop:
                 )
         return self._answer(awaited, timeout_s)
 
-    def _read(self, build: RunRecord, source: str) -> RunRecord:
+    def _read(self, build: RunRecord, asking: RunRecord, source: str) -> RunRecord:
         key = f"build:{build.id}:read:{of_value(source)[7:23]}"
         with self._store.read() as reader:
             asked = reader.list(RunRecord, where={"key": key})
@@ -248,7 +248,7 @@ class Loop:
             spec = self._ingest_spec(
                 found.path, found.name, contract, found.stamp, build.app, build.owner, build.id, key
             )
-            return self._kernel.submit(spec)
+            return self._kernel.submit(_lent(spec, asking))
         spec = RunSpec(kind="ingest", app=build.app, name=source, owner=build.owner, parent=build.id, key=key)
         return self._kernel.record_cached(spec, {"ref": found.ref, "digest": found.digest})
 
@@ -313,7 +313,7 @@ class Loop:
         )
         if known is not None:
             return self._kernel.record_cached(spec, known.result)
-        return self._kernel.submit(spec)
+        return self._kernel.submit(_lent(spec, asking))
 
     def _trial(self, build: RunRecord, asking: RunRecord, body: dict[str, Any]) -> RunRecord:
         if asking.kind != "tune":
@@ -422,6 +422,11 @@ class Loop:
             from_problem(problem) if problem else RefusedError(run.reason, hint=f"kernos why {run.id}")
         )
         raise error
+
+
+def _lent(spec: RunSpec, asking: RunRecord) -> RunSpec:
+    """A Run that waits for a child lends it the cores it holds itself: waiting for more could last for ever."""
+    return msgspec.structs.replace(spec, cpus=0.0) if asking.cpus > 0 else spec
 
 
 def _build_of(reader: Reader, run: RunRecord) -> RunRecord:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from kernos.base.clock import Clock
-from kernos.base.errors import ConflictError, KernosError, to_problem
+from kernos.base.errors import KernosError, to_problem
 from kernos.base.ids import Digest, Ref
 from kernos.base.settings import LoopSettings
 from kernos.catalog.artifacts import lineage, resolve
@@ -56,8 +56,10 @@ class Reconciler:
         self._thread.start()
 
     def stop(self) -> None:
+        """End the thread, and leave the journal under a signed head. Harmless before `start`."""
         self._ending.set()
-        self._thread.join(10.0)
+        if self._thread.ident is not None:
+            self._thread.join(10.0)
         self._sign()
 
     def _run(self) -> None:
@@ -110,12 +112,24 @@ class Reconciler:
             self._kernel.finish(build.id, "failed", error.message, {"error": to_problem(error)})
 
     def _deploy(self, build: RunRecord, version: int, result: dict[str, Any]) -> None:
-        try:
-            self._deployer.deploy(build.app, version, build.owner)
-            reason = f"package {version} is deployed"
-        except ConflictError:
-            reason = f"package {version} is live already"
-        self._kernel.finish(build.id, "done", reason, {**result, "deployed": version})
+        """Deploy once. The build ends when the version is on trial beside a live one, or is live itself."""
+        subject = f"service:{build.app}"
+        with self._store.read() as reader:
+            begun = reader.events(kind_prefix="deployment.canary", subject=subject)
+            service = reader.get(DeploymentRecord, build.app)
+        if not any(event.payload["version"] == version for event in begun):
+            if service is None or service.live != version:
+                self._deployer.deploy(build.app, version, build.owner)
+                return
+        assert service is not None
+        told = {**result, "deployed": version}
+        if service.live == version:
+            self._kernel.finish(build.id, "done", f"version {version} is live", told)
+        elif service.canary == version and service.live is not None:
+            share = f"{service.share:.0%}"
+            self._kernel.finish(build.id, "done", f"version {version} is on trial with {share} of the traffic", told)
+        elif service.canary != version:
+            self._kernel.finish(build.id, "failed", f"version {version} was taken back: {service.reason}", told)
 
     def _facts(self, reader: Reader, build: RunRecord) -> Facts:
         keys: dict[str, str] = {stage_key(build.id, stage): stage for stage in STAGES}

@@ -137,6 +137,7 @@ def _package(tx: Transaction, run: RunRecord, result: dict[str, Any]) -> dict[st
         "build": run.parent,
         "metrics": run.payload["metrics"],
         "accuracy": run.payload["accuracy"],
+        "held_out_rows": run.payload["held_out_rows"],
         "data": run.payload["data"],
         "code": run.payload["code"],
         "key_id": run.payload["key_id"],

@@ -20,7 +20,7 @@ from kernos.kernel.run import RunSpec
 from kernos.loop.apps import app_of_code
 from kernos.loop.build import flow_of
 from kernos.loop.facade import Loop
-from kernos.monitor.trigger import Watch, decide
+from kernos.monitor.trigger import Alarm, BuildTimes, decide
 from kernos.security.keys import SigningKey
 from kernos.spec.manifest import Manifest, Trigger
 
@@ -124,6 +124,7 @@ class Watcher:
             "columns": [column for spec in inputs for column in (spec.get("columns") or [spec["name"]])],
             "target": manifest.target,
             "expected_accuracy": package.meta["accuracy"],
+            "held_out_rows": package.meta["held_out_rows"],
             "arl": ARL_ROWS,
             "segments": [str(self._log / name) for name in fresh],
             "done": sorted(done),
@@ -148,21 +149,20 @@ class Watcher:
                 RunRecord, where={"kind": "build", "app": app}, order_by="id", descending=True, limit=50
             )
             unasked = [b for b in builds if not str(b.payload["cause"]).startswith("principal:")]
-            facts = Watch(
-                trigger=trigger,
-                alarm=record is not None and record.alarm and record.package == deployment.live,
-                is_building=any(build.state in {"queued", "running"} for build in builds)
-                or deployment.phase == "canary",
-                last_build_ms=max((build.queued_ms for build in builds), default=None),
-                last_unasked_ms=max((build.queued_ms for build in unasked), default=None),
-                now_ms=self._clock.wall_ms(),
+            counted = (
+                builds if trigger.on == "time" else [*unasked, *(b for b in builds if b.ended_ms is None)]
             )
-            decision = decide(facts)
-            if not decision.start:
+            decision = decide(
+                trigger,
+                _alarms(deployment, record),
+                [BuildTimes(b.queued_ms, b.ended_ms) for b in counted],
+                self._clock.wall_ms(),
+            )
+            if not decision.start or deployment.phase == "canary":
                 return
             grow = self._grow(reader, app, package, manifest, f"{deployment.live}:{len(unasked)}")
         if grow is not None:
-            self._loop.rebuild(app, decision.reason, grow)
+            self._loop.rebuild(app, f"{decision.cause}: {decision.reason}", grow)
 
     def _grow(
         self, reader: Reader, app: str, package: ArtifactRecord, manifest: Manifest, nonce: str
@@ -202,6 +202,15 @@ def _trigger_of(manifest: Manifest) -> Trigger:
     if manifest.service is None:
         return Trigger()
     return flow_of(manifest, manifest.service.flow).trigger
+
+
+def _alarms(deployment: DeploymentRecord, record: MonitorRecord | None) -> list[Alarm]:
+    """What the watch of the live version has to say; a watch of an older version says nothing any more."""
+    if record is None or record.package != deployment.live:
+        return []
+    found = [Alarm("inputs", record.at_ms)] if record.alarm else []
+    too_many_errors = record.figures["accuracy_alarm_row"] is not None
+    return [*found, Alarm("accuracy", record.at_ms)] if too_many_errors else found
 
 
 def _digest(reader: Reader, path: str) -> Digest | None:

@@ -8,8 +8,8 @@ import math
 def mean_above(mean: float, count: int, risk: float) -> float:
     """The largest true mean of values in [0, 1] that `mean` over `count` of them leaves plausible.
 
-    Chernoff's bound in its Kullback-Leibler form (Hoeffding, JASA 1963, theorem 1): the true mean exceeds the result
-    with probability `risk` at most. 1.0 without any value.
+    Chernoff's bound in its Kullback-Leibler form (Hoeffding, JASA 1963, theorem 1): the true mean exceeds
+    the result with probability `risk` at most. 1.0 without any value.
     """
     if count <= 0:
         return 1.0
@@ -29,8 +29,9 @@ def mean_below(mean: float, count: int, risk: float) -> float:
 def distribution_distance(count: int, risk: float) -> float:
     """How far an empirical distribution function may lie from the true one, anywhere at once.
 
-    Dvoretzky, Kiefer, Wolfowitz with Massart's constant (Annals of Probability 1990). By partial integration it also
-    bounds the error of the mean of any monotone function into [0, 1], even one that was read off the same sample.
+    Dvoretzky, Kiefer, Wolfowitz with Massart's constant (Annals of Probability 1990). By partial
+    integration it also bounds the error of the mean of any monotone function into [0, 1], even one that was
+    read off the same sample.
     """
     return 1.0 if count <= 0 else min(1.0, math.sqrt(math.log(2 / risk) / (2 * count)))
 

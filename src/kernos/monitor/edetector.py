@@ -1,12 +1,12 @@
 """Finds the moment a stream changes, with a proved bound on false alarms and nothing to tune.
 
-Each input is a value in [0, 1] whose mean, while nothing has changed, is at most a known bound. A bet of `l` on it
-multiplies wealth by `1 + l (x - bound)`: on average by no more than 1 before a change, and ever upwards after it. The
-Shiryaev-Roberts sum `M <- (M + 1)(1 + l (x - bound))` plays that bet from every possible start at once: it is an
-e-detector (Shin, Ramdas, Rinaldo, "E-detectors", 2022, arXiv:2203.03532), `M - rows` is a supermartingale, and so is the
-plain average of many of them, whatever their dependence. Stopping when the average reaches `arl` therefore takes at
-least `arl` rows on average if nothing has changed (their proposition 2.3). Bets of several sizes are averaged because
-the size of the change is not known.
+Each input is a value in [0, 1] whose mean, while nothing has changed, is at most a known bound. A bet of
+`l` on it multiplies wealth by `1 + l (x - bound)`: on average by no more than 1 before a change, and ever
+upwards after it. The Shiryaev-Roberts sum `M <- (M + 1)(1 + l (x - bound))` plays that bet from every
+possible start at once: it is an e-detector (Shin, Ramdas, Rinaldo, "E-detectors", 2022, arXiv:2203.03532),
+`M - rows` is a supermartingale, and so is the plain average of many of them, whatever their dependence.
+Stopping when the average reaches `arl` therefore takes at least `arl` rows on average if nothing has
+changed. Bets of several sizes are averaged because the size of the change is not known.
 """
 
 from __future__ import annotations
@@ -67,4 +67,5 @@ class EDetector:
         return int(self._wealth.mean(axis=1).argmax())
 
     def state(self) -> DetectorState:
-        return DetectorState(self.rows, self.alarm_row, self.value, self._wealth.tolist())
+        wealth = [row.tolist() for row in self._wealth]
+        return DetectorState(self.rows, self.alarm_row, self.value, wealth)

@@ -20,7 +20,9 @@ _SLOW_S = 10 * INLINE_S
 _PATIENCE_S = 20e-3
 """A batch is not grown beyond this time: the first row in it would wait for the others."""
 _RISE = 1.1
-"""Twice the rows must give this factor in rows a second, or the larger batch is not worth its wait."""
+"""Twice the rows must give this factor in rows a second to be worth the longer wait …"""
+_FALL = 1.03
+"""… and are given up below this one: between the two, noise changes nothing."""
 _SURE = 3
 """Runs of a size before its cost counts as known."""
 _FORGET_RUNS = 1024
@@ -40,6 +42,8 @@ class _Cost:
     def add(self, rows: int, seconds: float) -> None:
         """Follow falls quickly and rises slowly: a run that was interrupted says little of the model."""
         self.runs += 1
+        if self.runs > 1:
+            seconds = min(seconds, 2 * self.seconds)
         weight = 1.0 if self.runs == 1 else 0.3 if seconds < self.seconds else 0.05
         self.seconds += weight * (seconds - self.seconds)
         self.rows += weight * (rows - self.rows)
@@ -96,7 +100,7 @@ class Batcher:
 
     def _place(self, seconds: float) -> None:
         rate = 0.3 if seconds < self._typical_s else 0.1
-        self._typical_s += (rate if self._typical_s else 1.0) * (min(seconds, _SLOW_S) - self._typical_s)
+        self._typical_s += (rate if self._typical_s else 1.0) * (min(seconds, 2 * INLINE_S) - self._typical_s)
         if self.is_inline:
             if seconds >= _SLOW_S or self._typical_s > INLINE_S:
                 self.is_inline = False
@@ -112,7 +116,7 @@ class Batcher:
         if here.runs < _SURE:
             return
         below = self._costs[top - 1] if top else None
-        pays = below is None or below.runs < _SURE or here.rows_per_s >= _RISE * below.rows_per_s
+        pays = below is None or below.runs < _SURE or here.rows_per_s >= _FALL * below.rows_per_s
         if top and (here.seconds > _PATIENCE_S or not pays):
             self.limit_rows //= 2
             self._at_limit = 0
@@ -126,5 +130,5 @@ class Batcher:
             self.limit_rows *= 2
             self._at_limit = 0
         elif self._at_limit >= _FORGET_RUNS:
-            self._costs[top + 1] = _Cost()
+            self._costs[top + 1 :] = [_Cost() for _ in self._costs[top + 1 :]]
             self._at_limit = 0

@@ -29,6 +29,11 @@ Task = Literal["classification", "regression"]
 REPLAY_ROWS = 1_000
 TOLERANCE = 1e-4
 """Largest difference between framework and model file: float32 keeps seven digits, a model uses up a few."""
+_TIE = 1e-6
+"""Probabilities nearer than this are the same in float32."""
+_TREES = (
+    "trees need no scaling or polynomials before them, and float32 keeps too few of the digits these make"
+)
 _OPSETS = {"": 18, "ai.onnx.ml": 3}
 _PROOF_ROWS = 64
 
@@ -44,7 +49,7 @@ class Parity(msgspec.Struct, frozen=True):
 
     rows: int
     flips: int
-    """Rows with another label; of a regressor, rows beyond the tolerance."""
+    """Rows with another label, ties aside; of a regressor, rows beyond the tolerance."""
     max_difference: float
     """Of probabilities; of a regressor's values, as a share of the largest of them."""
     ok: bool
@@ -79,9 +84,14 @@ def from_onnx(onnx: bytes, example: Any) -> Converted:
 
 
 def replay(estimator: Any, onnx: bytes, signature: Signature, rows: Any) -> Parity:
-    """Compare both on up to 1,000 rows, spread evenly; the framework sees values as float32 holds them."""
+    """Compare both on up to 1,000 rows, spread evenly over the table.
+
+    The framework sees the values as they are, the model file as float32 holds them: what a caller will
+    see. (Fed with rounded values, scikit-learn 1.9's histogram trees answer otherwise: their thresholds are
+    values of the training data, and rounding moves a value to the other side of itself.)
+    """
     frame = _features(estimator, _to_polars(rows))
-    frame = _rounded(frame.gather_every(max(1, math.ceil(frame.height / REPLAY_ROWS))))
+    frame = frame.gather_every(max(1, math.ceil(frame.height / REPLAY_ROWS)))
     engine = OnnxEngine(onnx, signature)
     try:
         served = predict(engine, frame)
@@ -90,46 +100,55 @@ def replay(estimator: Any, onnx: bytes, signature: Signature, rows: Any) -> Pari
     given = frame if hasattr(estimator, "feature_names_in_") else frame.to_numpy()
     labels = np.asarray(estimator.predict(given))
     if signature.task != "classification":
-        return _compare_values(labels.reshape(len(labels), -1)[:, 0], served.labels)
-    return _compare_classes(labels, _scores(estimator, given, served), served)
+        parity = _compare_values(labels.reshape(len(labels), -1)[:, 0], served.labels)
+    else:
+        scores = None if served.scores is None else np.asarray(estimator.predict_proba(given))
+        parity = _compare_classes(labels, scores, served, signature.classes)
+    if not parity.ok and _has_trees(estimator):
+        return msgspec.structs.replace(parity, reason=f"{parity.reason}; {_TREES}")
+    return parity
 
 
 def _compare_values(wanted: Array, served: Array) -> Parity:
     wanted = wanted.astype(np.float64)
     if not (np.isfinite(wanted).all() and np.isfinite(served).all()):
-        return Parity(len(wanted), 0, 0.0, False, "A prediction is not a number.")
+        return Parity(len(wanted), 0, 0.0, False, "A prediction is not a number")
     scale = float(np.abs(wanted).max()) or 1.0
     difference = np.abs(wanted - served) / scale
     flips, largest = int((difference > TOLERANCE).sum()), float(difference.max())
     return Parity(len(wanted), flips, largest, flips == 0, _reason(len(wanted), flips, largest))
 
 
-def _compare_classes(labels: Array, scores: Array | None, served: Predictions) -> Parity:
+def _compare_classes(
+    labels: Array, scores: Array | None, served: Predictions, classes: list[int | str]
+) -> Parity:
     kind = np.str_ if served.labels.dtype == np.object_ else np.int64
-    flips = int((labels.astype(kind) != served.labels.astype(kind)).sum())
+    wanted, found = labels.astype(kind), served.labels.astype(kind)
+    flipped = wanted != found
     largest = 0.0
     if scores is not None and served.scores is not None:
         if not (np.isfinite(scores).all() and np.isfinite(served.scores).all()):
-            return Parity(len(labels), flips, 0.0, False, "A probability is not a number.")
-        largest = float(np.abs(scores - served.scores).max())
+            return Parity(len(labels), int(flipped.sum()), 0.0, False, "A probability is not a number")
+        compared = scores[:, 1] if scores.shape[1] == 2 else scores
+        largest = float(np.abs(compared - served.scores).max())
+        flipped &= ~_are_ties(scores, wanted, found, np.asarray(classes, dtype=kind))
+    flips = int(flipped.sum())
     ok = flips == 0 and largest <= TOLERANCE
     return Parity(len(labels), flips, largest, ok, _reason(len(labels), flips, largest))
 
 
+def _are_ties(scores: Array, wanted: Array, found: Array, classes: Array) -> Array:
+    """Rows where the framework gives both labels the same probability, as forests often do."""
+    rows, order = np.arange(len(scores)), np.argsort(classes)
+    places = [order[np.searchsorted(classes, labels, sorter=order)] for labels in (wanted, found)]
+    tied: Array = np.abs(scores[rows, places[0]] - scores[rows, places[1]]) <= _TIE
+    return tied
+
+
 def _reason(rows: int, flips: int, largest: float) -> str:
     if flips or largest > TOLERANCE:
-        return (
-            f"{flips} of {rows} rows differ, by up to {largest:.1e}. "
-            "Training on Float32 columns often cures it: model files compute in float32."
-        )
-    return f"{rows} rows agree, largest difference {largest:.1e}."
-
-
-def _scores(estimator: Any, given: Any, served: Predictions) -> Array | None:
-    if served.scores is None:
-        return None
-    scores = np.asarray(estimator.predict_proba(given))
-    return scores[:, 1] if scores.shape[1] == 2 else scores
+        return f"{flips} of {rows} rows have another answer; the largest difference is {largest:.1e}"
+    return f"{rows} rows agree; the largest difference is {largest:.1e}"
 
 
 def _refuse_unfaithful(estimator: Any) -> None:
@@ -162,6 +181,12 @@ def _parts(value: Any) -> Iterator[Any]:
             yield from _parts(inner)
 
 
+def _has_trees(estimator: Any) -> bool:
+    """Whether trees stand behind other steps."""
+    parts = [type(part).__name__ for part in _parts(estimator)]
+    return len(parts) > 1 and any(word in name for name in parts for word in ("Tree", "Forest", "Boosting"))
+
+
 def _task(estimator: Any) -> Task:
     from sklearn.base import is_classifier, is_regressor
 
@@ -181,6 +206,10 @@ def _classes(estimator: Any) -> list[int | str]:
     if isinstance(classes, list):
         raise RefusedError("The model has several targets.", hint="Fit one model for each target.")
     values = np.asarray(classes)
+    if len(values) == 1:
+        raise RefusedError(
+            f"The target has one class: {values[0]}.", hint="Train on rows of two classes or more."
+        )
     if values.dtype.kind in "biu" or (values.dtype.kind == "f" and (values == np.floor(values)).all()):
         return [int(value) for value in values]
     if values.dtype.kind == "f":
@@ -252,17 +281,6 @@ def _selects_by_name(estimator: Any) -> bool:
         if isinstance(part, ColumnTransformer)
         for _, _, columns in part.transformers_
         for name in np.atleast_1d(np.asarray(columns, dtype=object))
-    )
-
-
-def _rounded(frame: pl.DataFrame) -> pl.DataFrame:
-    """Numbers as float32 holds them, in their own types."""
-    import polars as pl
-
-    return frame.with_columns(
-        pl.col(column.name).cast(pl.Float32).cast(column.dtype, strict=False)
-        for column in frame
-        if column.dtype.is_numeric()
     )
 
 

@@ -130,6 +130,8 @@ class Server:
         self.buffered_bytes = 0
         """Of bodies that are still coming."""
         self.draining = False
+        self.empty = asyncio.Event()
+        """Set when `drain` was called and the last connection has gone."""
         self._starts: dict[int, bytes] = {}
         self._date = b""
         self._set_date()
@@ -166,6 +168,14 @@ class Server:
         self.draining = True
         for connection in list(self.connections):
             connection.end_if_idle()
+        self.forget(None)
+
+    def forget(self, connection: Connection | None) -> None:
+        """A connection has gone."""
+        if connection is not None:
+            self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.empty.set()
 
     def _start(self, status: int) -> bytes:
         start = self._starts[status] = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
@@ -213,7 +223,7 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self._drop_body()
         self._pending.clear()
-        self.server.connections.discard(self)
+        self.server.forget(self)
 
     def eof_received(self) -> bool:
         """A client may end its side and still wait for answers; half a request is worth none."""

@@ -106,7 +106,7 @@ class TensorReader:
         if self._is_column and len(shape) == 1:
             shape = tensor.shape = [shape[0], 1]
         if len(shape) == len(wanted) and all(
-            a == b or (b == -1 and a > 0) for a, b in zip(shape, wanted, strict=True)
+            given > 0 and size in (given, -1) for given, size in zip(shape, wanted, strict=True)
         ):
             return math.prod(shape)
         expected = "[" + ", ".join("n" if size == -1 else str(size) for size in wanted) + "]"

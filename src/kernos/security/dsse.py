@@ -21,7 +21,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 
 _PAYLOAD_LIMIT = 4 * 2**20
 """Characters of base64. A statement lists a package's files; thousands would fit."""
-_SIGNATURE_LIMIT = 16
+_SIGNATURES_LIMIT = 16
+_SIGNATURE_LIMIT = 1024
 
 
 class _Signature(msgspec.Struct, frozen=True):
@@ -77,7 +78,8 @@ def _parse(envelope: object) -> _Envelope:
         raise _refused(f"It is no envelope ({error})") from error
     if parsed.payload_type != PAYLOAD_TYPE:
         raise _refused(f"Its payload type is {parsed.payload_type[:80]!r}, not {PAYLOAD_TYPE!r}")
-    if len(parsed.payload) > _PAYLOAD_LIMIT or len(parsed.signatures) > _SIGNATURE_LIMIT:
+    is_huge = len(parsed.payload) > _PAYLOAD_LIMIT or len(parsed.signatures) > _SIGNATURES_LIMIT
+    if is_huge or any(len(signature.sig) > _SIGNATURE_LIMIT for signature in parsed.signatures):
         raise _refused("It is larger than any envelope we make")
     return parsed
 

@@ -129,20 +129,22 @@ def _read_private(path: Path) -> bytes:
     """The file's bytes, if it is a plain file that only its owner may touch: judged on the open file
     itself."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise RefusedError(
             f"{path} cannot be read as a private file: {error.strerror}.",
             hint="It is a plain file of yours, no link.",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode) or mode & 0o077:
             raise RefusedError(
-                f"{path} may be read or changed by others (mode {stat.S_IMODE(mode):04o}).",
+                f"{path} is not a plain file that its owner alone may touch (mode {stat.S_IMODE(mode):04o}).",
                 hint=f"Run: chmod 600 {path}. If others could read it, replace it.",
             )
-        return file.read(_LIMIT_BYTES)
+        return os.read(descriptor, _LIMIT_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _not_a_key(what: str) -> CorruptError:

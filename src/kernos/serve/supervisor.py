@@ -17,7 +17,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -49,7 +48,7 @@ class _Known(msgspec.Struct, frozen=True):
 
     process: ProcessId
     url: str = ""
-    """Kept after its end: the next process takes the same port."""
+    """Kept after its end: the next process takes the same port if it is free."""
 
 
 class Plane:
@@ -82,7 +81,7 @@ class Plane:
         """
         with self._lock:
             if self.status() is None and not self.alive():
-                self._spawn()
+                self._spawn(self._clock.monotonic_s())
             deadline_s = self._clock.monotonic_s() + _READY_S
             while self._clock.monotonic_s() < deadline_s:
                 if self.status() is not None:
@@ -112,8 +111,7 @@ class Plane:
             if now_s - self._started_s < self._backoff_s:
                 return
             _log.warning("the data plane is dead, starting it", extra={"last_words": self._last_words()})
-            self._spawn()
-            self._started_s = self._seen_alive_s = now_s
+            self._spawn(now_s)
             self._backoff_s = min(max(self._backoff_s * 2, _BACKOFF_FIRST_S), _BACKOFF_LAST_S)
 
     def apply(self, wanted: Wanted) -> None:
@@ -148,7 +146,8 @@ class Plane:
                 self._child.wait(_STOP_S)
                 self._child = None
 
-    def _spawn(self) -> None:
+    def _spawn(self, now_s: float) -> None:
+        self._started_s = self._seen_alive_s = now_s
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "plane.log").open("ab") as log:
             self._child = subprocess.Popen(
@@ -164,23 +163,10 @@ class Plane:
             self._save(_Known(process, self.url))
 
     def _environment(self) -> dict[str, str]:
-        """This process's environment with the plane's settings in it, and the port it had before."""
-        settings = msgspec.structs.asdict(self._settings) | {"port": self._port()}
+        """This process's environment with the plane's settings in it, flags of the kernel included."""
+        settings = msgspec.structs.asdict(self._settings)
         values = {f"KERNOS_PLANE__{name.upper()}": str(value) for name, value in settings.items()}
         return {**os.environ, **values}  # noqa: TID251 - a child's environment is built from its parent's
-
-    def _port(self) -> int:
-        """The port of the settings, else the last one if it is free, else 0: any."""
-        if self._settings.port:
-            return self._settings.port
-        port = urlsplit(self.url).port or 0
-        with socket.socket(socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._settings.host, port))
-            except OSError:
-                return 0
-        return port
 
     def _ask(self, question: str) -> Status | None:
         deadline_s = self._clock.monotonic_s() + _ANSWER_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -64,6 +65,11 @@ class App:
 
     def __repr__(self) -> str:
         return f"App({self.name!r})"
+
+    @property
+    def file(self) -> Path:
+        """The module that makes this App."""
+        return Path(self._place.file).resolve()
 
     def contract(self, **columns: str) -> None:
         """What every row of the data keeps, a column each: `age="int 0..120"`, `code="str? ~ [A-Z]+
@@ -192,7 +198,7 @@ class App:
         here = context.current()
         if here is not None:
             return cast("pl.DataFrame", here.read(self, source))
-        return _read_file(Path(self._place.file).resolve().parent / source, source)
+        return _read_file(self.file.parent / source, source)
 
     def manifest(self) -> Manifest:
         """This App as data. Checks everything that only makes sense together."""
@@ -268,13 +274,12 @@ class App:
         }
 
     def _build_manifest(self) -> Manifest:
-        main = Path(self._place.file).resolve()
-        code = Code(bundle(main))
+        code = Code(bundle(self.file))
         return Manifest(
             self.name,
             self.target,
             sensitive=list(self.sensitive),
-            doc=code.doc(main.name),
+            doc=code.doc(self.file.name),
             code=code.digest(),
             contract=list(self._columns.values()),
             steps=[
@@ -290,15 +295,15 @@ class App:
         )
 
     def _code(self, code: Code, name: str) -> str:
-        place = of_function(self._functions[name])
-        folder, file = Path(self._place.file).resolve().parent, Path(place.file).resolve()
-        with located(place):
-            if not file.is_relative_to(folder) or "<locals>" in self._functions[name].__qualname__:
+        function, file = self._functions[name], Path(of_function(self._functions[name]).file).resolve()
+        with located(of_function(function)):
+            relative = os.path.relpath(file, self.file.parent)
+            if relative not in code.files or "<locals>" in function.__qualname__:
                 raise InvalidError(
-                    f"{name} is not at the top of a module beside {Path(self._place.file).name}.",
+                    f"{name} is not at the top of {self.file.name} or of a module it imports.",
                     hint="Define steps and flows at module level, below the App's folder.",
                 )
-            return code.of_function(file.relative_to(folder).as_posix(), name)
+            return code.of_function(relative, name)
 
 
 def _sensitive(target: object, columns: Sequence[object]) -> tuple[str, ...]:

@@ -57,23 +57,23 @@ class Code:
     """A bundle, parsed where asked."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
-        self._files = files
+        self.files = files
         self._modules: dict[str, _Module] = {}
 
     def digest(self) -> Digest:
         """Of the sources as they are, comments and all."""
-        return digests.of_value(dict(self._files))
+        return digests.of_value(dict(self.files))
 
     def doc(self, file: str) -> str:
         """The module's docstring."""
         return self._module(file).doc
 
     def of_function(self, file: str, name: str) -> Digest:
-        """Of the module-level function `name` and all it reaches. NotFoundError if `file` has no such
+        """Of the module-level function `name` and all it reaches. InvalidError if `file` has no such
         function."""
         module = self._module(file)
         if name not in module.definitions:
-            raise NotFoundError(
+            raise InvalidError(
                 f"{file} defines no {name} at module level.", hint="Move the function out to module level."
             )
         statements = module.reach({name})
@@ -94,11 +94,11 @@ class Code:
 
     def _module(self, file: str) -> _Module:
         if file not in self._modules:
-            self._modules[file] = _Module(_parse(self._files[file], file))
+            self._modules[file] = _Module(_parse(self.files[file], file))
         return self._modules[file]
 
     def _imports(self, tree: ast.AST, file: str) -> Iterator[str]:
-        return _local_imports(tree, file, self._files.__contains__)
+        return _local_imports(tree, file, self.files.__contains__)
 
 
 class _Module:

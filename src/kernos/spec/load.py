@@ -43,7 +43,13 @@ def load(folder: Path, main: str) -> App:
 def _only_app(module: ModuleType, path: Path) -> App:
     apps = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, App)}
     if len(apps) == 1:
-        return next(iter(apps.values()))[1]
+        name, app = apps.popitem()[1]
+        if app.file != path:
+            raise InvalidError(
+                f"{path.name} takes its App {name!r} from {app.file.name}.",
+                hint=f"Load {app.file.name} instead.",
+            )
+        return app
     if not apps:
         raise InvalidError(
             f"{path.name} makes no App.", hint='Write app = App("name", target="column") at the top.'

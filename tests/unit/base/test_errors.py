@@ -32,7 +32,7 @@ def test_an_unknown_code_is_still_an_error() -> None:
 
 
 def test_errors_travel_between_processes() -> None:
-    again = pickle.loads(pickle.dumps(ConflictError("held", hint="wait", by=3)))  # noqa: TID251 - our own bytes
+    again = pickle.loads(pickle.dumps(ConflictError("held", hint="wait", by=3)))
 
     assert type(again) is ConflictError
     assert (again.hint, again.details) == ("wait", {"by": 3})

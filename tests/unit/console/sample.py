@@ -176,8 +176,12 @@ def sample_app() -> AppView:
 
 def failed_app() -> AppView:
     broken = stages("done", "done", "done", "failed", "idle", "idle", "idle", "idle")
-    verdicts = [VerdictView("parity_gap(sex) <= 0.30", False, 0.34, 0.21, 0.47, 9044, "group 2 is served worse")]
-    build = build_view(18, "failed", app="income", reason="the gate refused version 4", stages=broken, verdicts=verdicts)
+    verdicts = [
+        VerdictView("parity_gap(sex) <= 0.30", False, 0.34, 0.21, 0.47, 9044, "group 2 is served worse")
+    ]
+    build = build_view(
+        18, "failed", app="income", reason="the gate refused version 4", stages=broken, verdicts=verdicts
+    )
     return AppView(
         name="income", doc="", version=1, target="over50k", sensitive=["sex"], gates=["parity_gap(sex) <= 0.30"],
         trigger="", stages=broken, verdicts=verdicts, builds=[build], packages=[], live=None, canary=None,
@@ -215,8 +219,10 @@ def sample_service() -> ServiceView:
     )  # fmt: skip
 
 
-def event_view(seq: int, kind: str, subject: str, principal: str = "kernel", **payload: Any) -> EventView:
-    return EventView(seq, NOW_MS - (120 - seq) * 1500, kind, subject, principal, payload, digest(f"leaf{seq}"))
+def event_view(seq: int, kind: str, subject: str, principal: str = "kernel", /, **payload: Any) -> EventView:
+    return EventView(
+        seq, NOW_MS - (120 - seq) * 1500, kind, subject, principal, payload, digest(f"leaf{seq}")
+    )
 
 
 def sample_events() -> list[EventView]:
@@ -231,12 +237,18 @@ def sample_events() -> list[EventView]:
     events = []
     for seq in range(120):
         kind, subject, payload = kinds[seq % len(kinds)]
-        events.append(event_view(seq, kind, subject.format(12 + seq % 17), "ada" if seq % 5 == 0 else "kernel", **payload))
+        events.append(
+            event_view(
+                seq, kind, subject.format(12 + seq % 17), "ada" if seq % 5 == 0 else "kernel", **payload
+            )
+        )
     return events
 
 
 def sample_lineage(root: str) -> LineageView:
-    ids = {name: digest(name) for name in ("package", "model", "table", "data", "raw", "app", "verdict", "card")}
+    ids = {
+        name: digest(name) for name in ("package", "model", "table", "data", "raw", "app", "verdict", "card")
+    }
     package, model = "/packages/diabetes@2", "/models/diabetes@2"
     data = "/data/diabetes@2"
     rows = (
@@ -277,7 +289,9 @@ class FakeSource:
         self.run_list = sample_runs()
         self.event_list = sample_events()
         self.done: list[tuple[str, str]] = []
-        self.log = "".join(f"fold {n}: loss {0.9 / n:.3f}, accuracy {0.7 + n / 100:.3f}\n" for n in range(1, 25))
+        self.log = "".join(
+            f"fold {n}: loss {0.9 / n:.3f}, accuracy {0.7 + n / 100:.3f}\n" for n in range(1, 25)
+        )
         self.healthy = True
         self.is_closed = False
         self._watches: set[tuple[asyncio.AbstractEventLoop, FakeWatch]] = set()
@@ -313,7 +327,9 @@ class FakeSource:
             raise NotFoundError(f"There is no Run {run}.", hint="kernos ps --all lists the Runs there are.")
         because = [view.reason or f"it is {view.state}", "its parent, Run 23, tunes build with 8 trials"]
         events = [event for event in self.event_list if event.subject == f"run:{run}"]
-        return WhyView(view, because, events, "kernos logs -f 24" if view.state == "running" else "kernos show 19")
+        return WhyView(
+            view, because, events, "kernos logs -f 24" if view.state == "running" else "kernos show 19"
+        )
 
     def tail(self, run: int, limit_bytes: int) -> LogView:
         return LogView(self.log[-limit_bytes:] if run != 28 else "", len(self.log), run not in (24, 25))
@@ -344,7 +360,9 @@ class FakeSource:
             ArtifactLine("/data/income", "dataset", 4, {}, 3_311_044, NOW_MS - 1_200_000),
             ArtifactLine("/data/收入", "dataset", 1, {}, 12_044, NOW_MS - 9_200_000),
             ArtifactLine("/models/diabetes", "model", 3, {}, 20_118, NOW_MS - 50_000),
-            ArtifactLine("/packages/diabetes", "package", 3, {"live": 2, "canary": 3}, 41_236, NOW_MS - 48_000),
+            ArtifactLine(
+                "/packages/diabetes", "package", 3, {"live": 2, "canary": 3}, 41_236, NOW_MS - 48_000
+            ),
             ArtifactLine("/reports/diabetes-gate", "report", 3, {}, 2_311, NOW_MS - 49_000),
         ]
         return [line for line in lines if line.path.startswith(prefix)]
@@ -353,7 +371,9 @@ class FakeSource:
         if path == "/packages/nothing":
             raise NotFoundError("There is no /packages/nothing.", hint="kernos ls lists what there is.")
         names = {3: ["canary"], 2: ["live"], 1: []}
-        return [version_view(path, version, "package", names=names[version], meta=META) for version in (3, 2, 1)]
+        return [
+            version_view(path, version, "package", names=names[version], meta=META) for version in (3, 2, 1)
+        ]
 
     def version(self, ref: str) -> VersionView:
         path, _, at = ref.partition("@")
@@ -400,11 +420,16 @@ class FakeSource:
 
     def change(self, run: RunView, kind: str = "run.started") -> None:
         """Put this Run in the place of the one with its id, or first, and tell of it."""
-        self.run_list = sorted([one for one in self.run_list if one.id != run.id] + [run], key=lambda one: -one.id)
+        self.run_list = sorted(
+            [one for one in self.run_list if one.id != run.id] + [run], key=lambda one: -one.id
+        )
         self.tell(kind, f"run:{run.id}", app=run.app, parent=run.parent)
 
-    def tell(self, kind: str, subject: str, **payload: Any) -> None:
-        self.event_list = [*self.event_list, event_view(self.newest() + 1, kind, subject, **payload)]
+    def tell(self, kind: str, subject: str, /, **payload: Any) -> None:
+        self.event_list = [
+            *self.event_list,
+            event_view(self.newest() + 1, kind, subject, "kernel", **payload),
+        ]
         self.wake()
 
     def wake(self) -> None:
@@ -438,7 +463,9 @@ def sample_application(source: FakeSource, sessions: Sessions, clock: Any = None
     console = Console(lambda request: source, sessions, clock, Renderer(clock))
     settings = SimpleNamespace(api=SimpleNamespace(host="127.0.0.1"))
     api: Any = SimpleNamespace(system=SimpleNamespace(settings=settings, sessions=sessions, clock=clock))
-    return Litestar([console_router(console)], guards=[make_guard(api)], openapi_config=None, logging_config=None)
+    return Litestar(
+        [console_router(console)], guards=[make_guard(api)], openapi_config=None, logging_config=None
+    )
 
 
 class SampleServer:

@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from kernos.base import digests
 from kernos.base.errors import InvalidError, RefusedError
+from kernos.catalog.blobs import FileBlobs
 from kernos.data.dataset import append, load, scan
 from kernos.data.manifest import ColumnStatistics
 from kernos.spec.manifest import Column
@@ -17,7 +18,7 @@ FRAME = pl.DataFrame({"a": [1, 2], "b": [0.5, None], "c": ["x", None]})
 MORE = pl.DataFrame({"c": ["z"], "a": [7], "b": [float("nan")]})
 
 
-def test_append_keeps_the_old_parts_and_adds_one(ingest_frame: Any, blobs: Any, work: Path) -> None:
+def test_append_keeps_the_old_parts_and_adds_one(ingest_frame: Any, blobs: FileBlobs, work: Path) -> None:
     old = ingest_frame(FRAME)
 
     new = append(old, MORE, [], blobs, work)
@@ -35,13 +36,13 @@ def test_append_keeps_the_old_parts_and_adds_one(ingest_frame: Any, blobs: Any, 
     assert list(work.iterdir()) == []
 
 
-def test_the_same_append_is_the_same_version(ingest_frame: Any, blobs: Any, work: Path) -> None:
+def test_the_same_append_is_the_same_version(ingest_frame: Any, blobs: FileBlobs, work: Path) -> None:
     old = ingest_frame(FRAME)
 
     assert append(old, MORE, [], blobs, work).digest == append(old, MORE, [], blobs, work).digest
 
 
-def test_statistics_grow_from_a_column_that_was_empty(ingest_frame: Any, blobs: Any, work: Path) -> None:
+def test_statistics_grow_from_an_empty_column(ingest_frame: Any, blobs: FileBlobs, work: Path) -> None:
     old = ingest_frame(pl.DataFrame({"a": pl.Series([None], dtype=pl.Float64)}))
 
     new = append(old, pl.DataFrame({"a": [3.0]}), [], blobs, work)
@@ -50,7 +51,7 @@ def test_statistics_grow_from_a_column_that_was_empty(ingest_frame: Any, blobs: 
     assert newer.statistics["a"] == ColumnStatistics(2, 3.0, 3.0)
 
 
-def test_the_contract_is_checked_on_the_new_rows_alone(ingest_frame: Any, blobs: Any, work: Path) -> None:
+def test_the_contract_is_checked_on_new_rows_alone(ingest_frame: Any, blobs: FileBlobs, work: Path) -> None:
     old = ingest_frame(FRAME)
     stored = set(blobs.digests())
 
@@ -74,13 +75,13 @@ def test_the_contract_is_checked_on_the_new_rows_alone(ingest_frame: Any, blobs:
     ],
 )
 def test_rows_that_do_not_fit_are_refused(
-    ingest_frame: Any, blobs: Any, work: Path, frame: pl.DataFrame, kind: Any, told: str
+    ingest_frame: Any, blobs: FileBlobs, work: Path, frame: pl.DataFrame, kind: Any, told: str
 ) -> None:
     with pytest.raises(kind, match=told):
         append(ingest_frame(FRAME), frame, [], blobs, work)
 
 
-def test_a_manifest_comes_back_from_its_blob(ingest_frame: Any, blobs: Any) -> None:
+def test_a_manifest_comes_back_from_its_blob(ingest_frame: Any, blobs: FileBlobs) -> None:
     manifest = ingest_frame(FRAME)
 
     assert load(blobs.put(digests.canonical(manifest)), blobs) == manifest

@@ -8,17 +8,18 @@ import polars as pl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kernos.catalog.blobs import FileBlobs
 from kernos.data.dataset import append
 from kernos.data.diff import DatasetDiff, diff
 
 
-def test_a_version_does_not_differ_from_itself(ingest_frame: Any, blobs: Any) -> None:
+def test_a_version_does_not_differ_from_itself(ingest_frame: Any, blobs: FileBlobs) -> None:
     manifest = ingest_frame(pl.DataFrame({"a": [1, 1]}))
 
     assert diff(manifest, manifest, blobs) == DatasetDiff({}, {}, {}, 0, 0, [], [])
 
 
-def test_shared_parts_are_not_read(ingest_frame: Any, blobs: Any, work: Path) -> None:
+def test_shared_parts_are_not_read(ingest_frame: Any, blobs: FileBlobs, work: Path) -> None:
     old = ingest_frame(pl.DataFrame({"a": [1, 2]}))
     new = append(old, pl.DataFrame({"a": [2, 3]}), [], blobs, work)
     blobs.delete(old.parts[0].digest)
@@ -28,7 +29,7 @@ def test_shared_parts_are_not_read(ingest_frame: Any, blobs: Any, work: Path) ->
     assert (found.rows_added, found.rows_removed, found.added) == (2, 0, [{"a": 2}, {"a": 3}])
 
 
-def test_columns_come_go_and_change(ingest_frame: Any, blobs: Any) -> None:
+def test_columns_come_go_and_change(ingest_frame: Any, blobs: FileBlobs) -> None:
     old = ingest_frame(pl.DataFrame({"a": [1, 2], "b": [1, 2], "c": ["x", "y"]}))
     new = ingest_frame(pl.DataFrame({"a": [1, 3], "b": [1.5, 2.5], "d": ["x", "y"]}))
 
@@ -40,7 +41,7 @@ def test_columns_come_go_and_change(ingest_frame: Any, blobs: Any) -> None:
     assert (found.added, found.removed) == ([{"a": 3}], [{"a": 2}])
 
 
-def test_samples_are_few(ingest_frame: Any, blobs: Any) -> None:
+def test_samples_are_few(ingest_frame: Any, blobs: FileBlobs) -> None:
     found = diff(
         ingest_frame(pl.DataFrame({"a": range(100)})),
         ingest_frame(pl.DataFrame({"a": range(50, 250)})),
@@ -56,7 +57,7 @@ def test_samples_are_few(ingest_frame: Any, blobs: Any) -> None:
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=8), st.lists(st.integers(0, 3), min_size=1, max_size=8)
 )
-def test_rows_are_counted_as_a_multiset(ingest_frame: Any, blobs: Any, a: list[int], b: list[int]) -> None:
+def test_rows_count_as_a_multiset(ingest_frame: Any, blobs: FileBlobs, a: list[int], b: list[int]) -> None:
     found = diff(ingest_frame(pl.DataFrame({"a": a})), ingest_frame(pl.DataFrame({"a": b})), blobs)
 
     more, less = Counter(b) - Counter(a), Counter(a) - Counter(b)

@@ -14,6 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from kernos.base.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from kernos.catalog.blobs import FileBlobs
 from kernos.data import dataset
 from kernos.data.ingest import ingest
 from kernos.data.manifest import ColumnStatistics
@@ -29,7 +30,7 @@ CONTRACT = [
 ]
 
 
-def test_csv_under_a_contract_has_its_types_and_figures(ingest_text: Any, blobs: Any) -> None:
+def test_csv_under_a_contract_has_its_types_and_figures(ingest_text: Any, blobs: FileBlobs) -> None:
     manifest = ingest_text(CSV, CONTRACT)
 
     assert dataset.scan(manifest, blobs).collect().rows() == [
@@ -73,7 +74,7 @@ def test_a_column_without_any_value_is_text(ingest_text: Any) -> None:
 
 @pytest.mark.parametrize(("name", "separator"), [("t.csv", ","), ("t.tsv", "\t"), ("t.CSV", ",")])
 def test_quotes_may_hold_separators_quotes_and_newlines(
-    ingest_text: Any, blobs: Any, name: str, separator: str
+    ingest_text: Any, blobs: FileBlobs, name: str, separator: str
 ) -> None:
     manifest = ingest_text(f'a{separator}b\n"x{separator}\ny""z"{separator}2\nplain{separator}3\n', name=name)
 
@@ -84,7 +85,9 @@ def test_windows_line_ends_and_byte_order_mark_are_read(ingest_text: Any) -> Non
     assert ingest_text(b"\xef\xbb\xbfa,b\r\n1,2\r\n3,4").rows == 2
 
 
-def test_json_lines_and_parquet_hold_the_same_rows(ingest_text: Any, ingest_frame: Any, blobs: Any) -> None:
+def test_json_lines_and_parquet_hold_equal_rows(
+    ingest_text: Any, ingest_frame: Any, blobs: FileBlobs
+) -> None:
     frame = pl.DataFrame({"a": [1, None, 3], "b": ["x", "y", None]})
 
     lines = ingest_text(frame.write_ndjson(), name="t.jsonl")
@@ -106,7 +109,7 @@ def test_parquet_columns_take_the_contracts_types_where_no_value_is_lost(ingest_
 
 
 def test_the_same_bytes_have_the_same_digest_wherever_they_lie(
-    ingest_text: Any, blobs: Any, work: Path, tmp_path: Path
+    ingest_text: Any, blobs: FileBlobs, work: Path, tmp_path: Path
 ) -> None:
     first = ingest_text(CSV, CONTRACT)
     (tmp_path / "else").mkdir()
@@ -146,13 +149,13 @@ def test_a_table_that_grew_shares_its_first_parts(ingest_frame: Any) -> None:
     assert small.parts[1] != large.parts[1]
 
 
-def test_a_refusal_names_rows_and_leaves_nothing(ingest_text: Any, blobs: Any, work: Path) -> None:
+def test_a_refusal_names_rows_and_leaves_nothing(ingest_text: Any, blobs: FileBlobs, work: Path) -> None:
     with pytest.raises(RefusedError, match=r"age is not in 0\.\.120 in 1 rows \(row 2: 130\)") as caught:
         ingest_text("age\n30\n130\n", [Column("age", "int", low=0, high=120)])
 
     assert caught.value.hint
     assert caught.value.details["violations"][0]["rows"] == [2]
-    assert blobs.digests() == []
+    assert list(blobs.digests()) == []
     assert list(work.iterdir()) == []
 
 
@@ -167,7 +170,7 @@ def test_other_kinds_of_file_are_refused(ingest_text: Any, name: str) -> None:
         ingest_text("a\n1\n", name=name)
 
 
-def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path, blobs: Any, work: Path) -> None:
+def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path, blobs: FileBlobs, work: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
 
     with pytest.raises(NotFoundError):
@@ -176,7 +179,7 @@ def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path, blobs: 
         ingest(tmp_path / "folder.csv", [], blobs, work)
 
 
-def test_a_file_that_changes_while_it_is_read_is_a_conflict(tmp_path: Path, blobs: Any, work: Path) -> None:
+def test_a_file_that_changes_meanwhile_is_a_conflict(tmp_path: Path, blobs: FileBlobs, work: Path) -> None:
     source = tmp_path / "t.csv"
     source.write_text("a\n1\n")
 
@@ -189,4 +192,4 @@ def test_a_file_that_changes_while_it_is_read_is_a_conflict(tmp_path: Path, blob
 
     with pytest.raises(ConflictError, match="changed"):
         ingest(source, Touching(), blobs, work)
-    assert blobs.digests() == []
+    assert list(blobs.digests()) == []

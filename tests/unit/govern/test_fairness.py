@@ -99,3 +99,14 @@ def test_two_classes_with_no_selection_at_all_have_no_gap() -> None:
 
     assert figure.value == 0
     assert figure.low == 0 < figure.high
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        Evidence(np.arange(30) % 3, np.arange(30) % 3, groups={"sex": np.arange(30) % 2}),
+        Evidence(np.arange(30.0), np.arange(30.0), groups={"sex": np.arange(30) % 2}, task="regression"),
+    ],
+)
+def test_there_is_no_table_without_two_classes(evidence: Evidence) -> None:
+    assert fairness.group_lines(evidence) == []

@@ -10,11 +10,35 @@ from hypothesis import strategies as st
 
 from kernos.base.ids import RunId
 from kernos.catalog.records import RunKind, RunRecord, RunState
-from kernos.loop.build import STAGES, Deploy, End, Facts, Submit, build_fingerprint, cache_key, plan, stage_key
+from kernos.loop.build import (
+    STAGES,
+    Deploy,
+    End,
+    Facts,
+    Submit,
+    build_fingerprint,
+    cache_key,
+    plan,
+    stage_key,
+)
 from kernos.spec.manifest import Flow, Manifest, Rule, Service
 
-SIGNATURE = {"task": "classification", "inputs": [{"name": "input", "columns": ["age", "bmi"]}], "outputs": []}
-VERDICTS = [{"rule": "accuracy >= 0.65", "passed": True, "value": 0.8, "low": 0.7, "high": 0.9, "rows": 100, "note": ""}]
+SIGNATURE = {
+    "task": "classification",
+    "inputs": [{"name": "input", "columns": ["age", "bmi"]}],
+    "outputs": [],
+}
+VERDICTS = [
+    {
+        "rule": "accuracy >= 0.65",
+        "passed": True,
+        "value": 0.8,
+        "low": 0.7,
+        "high": 0.9,
+        "rows": 100,
+        "note": "",
+    }
+]
 RESULTS: dict[str, dict[str, Any]] = {
     "ingest": {"ref": "/data/d@2", "newest_part_rows": 300},
     "tune": {"best": {"params": {"C": 0.1}, "value": 0.8}},
@@ -27,12 +51,17 @@ RESULTS: dict[str, dict[str, Any]] = {
         "meta": {"signature": SIGNATURE},
     },
     "evaluate": {"table": {"kind": "table", "digest": "sha256:e"}, "rows_read": 100, "rows_kept": 90},
-    "gate": {"passed": True, "verdicts": VERDICTS, "rows": 90, "report": "sha256:r", "accuracy": 0.8, "figures": {}, "groups": [], "model": "sha256:m"},
+    "gate": {
+        "passed": True, "verdicts": VERDICTS, "rows": 90, "report": "sha256:r", "accuracy": 0.8, "figures": {},
+        "groups": [], "model": "sha256:m",
+    },
     "package": {"ref": "/packages/d@1", "version": 1},
 }  # fmt: skip
 
 
-def run(run_id: int, kind: RunKind, state: RunState, result: dict[str, Any], payload: dict[str, Any]) -> RunRecord:
+def run(
+    run_id: int, kind: RunKind, state: RunState, result: dict[str, Any], payload: dict[str, Any]
+) -> RunRecord:
     return RunRecord(
         id=RunId(run_id), kind=kind, app="d", name="n", owner="ada", parent=None, key="", state=state, reason="because",
         klass="batch", weight=1.0, cpus=1.0, memory_bytes=0, wall_s=0.0, entry="", payload=payload, result=result,
@@ -54,7 +83,11 @@ def facts(done: list[str], *, serve: bool = True, trials: int = 8, **changes: An
         "d", "y", gates=[Rule("accuracy >= 0.65", "threshold", "accuracy", "", ">=", 0.65)], flows=[flow],
         service=Service("build") if serve else None,
     )  # fmt: skip
-    children = {stage: run(20 + i, stage, "done", RESULTS[stage], {}) for i, stage in enumerate(STAGES) if stage in done}
+    children = {
+        stage: run(20 + i, stage, "done", RESULTS[stage], {})
+        for i, stage in enumerate(STAGES)
+        if stage in done
+    }
     made = Facts(build=build(), manifest=manifest, children=children, live=None, lineage=[], key_id="k")
     return Facts(**{**{name: getattr(made, name) for name in made.__slots__}, **changes})
 

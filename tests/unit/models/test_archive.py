@@ -58,6 +58,18 @@ def test_any_bytes_are_an_archive_or_an_error(data: bytes) -> None:
         scan(b"PK\x03\x04" + data)
 
 
+def test_what_is_cut_off_or_damaged_or_followed_by_more_is_told() -> None:
+    data = archive.pack({"a": b"12345", "b": b"67890"})
+
+    for size in range(len(data)):
+        with pytest.raises(CorruptError):
+            scan(data[:size])
+    with pytest.raises(CorruptError, match="does not fit its checksum"):
+        scan(data.replace(b"12345", b"12346"))
+    with pytest.raises(RefusedError, match="directory"):
+        scan(data + b"\0")
+
+
 def test_an_unexpected_name_is_refused() -> None:
     with pytest.raises(RefusedError, match=r"no place for a file '\.\./x'"):
         archive.scan(io.BytesIO(archive.pack({"../x": b""})), lambda name: name == "x")

@@ -12,7 +12,7 @@ import pytest
 
 from kernos.base.digests import canonical, of_bytes, of_file
 from kernos.base.errors import CorruptError, LimitError, NotFoundError, RefusedError
-from kernos.models import package
+from kernos.models import archive, package
 from kernos.models.package import CONTENTS, PackageManifest, open_package, seal, statement
 from kernos.runtime.signature import Signature, TensorSpec
 from kernos.security.dsse import sign_statement
@@ -157,3 +157,23 @@ def test_a_signed_manifest_must_be_one(tmp_path: Path, key: SigningKey) -> None:
 
     with pytest.raises(RefusedError, match="manifest is not one"):
         open_package(path, [key.verify_key])
+
+
+def test_a_package_without_a_signature_or_with_another_is_refused(tmp_path: Path, key: SigningKey) -> None:
+    made = statement(digests(contents()), manifest())
+    once = sign_statement(made, key)
+    other = sign_statement(made | {"subject": []}, key)
+    strange = sign_statement(made | {"predicateType": "urn:other"}, key)
+    twice = once | {"signatures": once["signatures"] * 2}
+    path = tmp_path / "a.kpkg"
+
+    path.write_bytes(archive.pack(contents()))
+    with pytest.raises(RefusedError, match="not signed"):
+        open_package(path, [key.verify_key])
+    path.write_bytes(archive.pack(contents() | {package.SIGNATURE: b"{"}))
+    with pytest.raises(RefusedError, match="not JSON"):
+        open_package(path, [key.verify_key])
+    for envelope, words in ((other, "other files"), (strange, "not a package"), (twice, "several")):
+        seal(path, contents(), envelope)
+        with pytest.raises(RefusedError, match=words):
+            open_package(path, [key.verify_key])

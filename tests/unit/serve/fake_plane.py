@@ -1,4 +1,4 @@
-"""A data plane without models: answers on its status socket as told by `mode` files in the home. Run as a program."""
+"""A program that plays the data plane: answers on its status socket; files in its home say how it behaves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ import sys
 from pathlib import Path
 
 
+def port() -> int:
+    """That of the settings, else the last one."""
+    known = Path("plane.json")
+    url = json.loads(known.read_text())["url"] if known.exists() else ""
+    return int(os.getenv("KERNOS_PLANE__PORT", "0")) or int(url.rpartition(":")[2] or 0)
+
+
 def main() -> None:
     home = Path(sys.argv[sys.argv.index("--home") + 1])
     (home / "starts").open("a").write("start\n")
@@ -18,7 +25,7 @@ def main() -> None:
     if (home / "deaf").exists():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.chdir(home / "plane")
-    web = socket.create_server((os.environ["KERNOS_PLANE__HOST"], int(os.environ["KERNOS_PLANE__PORT"])))
+    web = socket.create_server((os.getenv("KERNOS_PLANE__HOST", ""), port()))
     Path("plane.sock").unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("plane.sock")

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,10 @@ def until_answering(plane: Plane) -> None:
     plane.start()
 
 
+def now_s() -> float:
+    return SystemClock().monotonic_s()
+
+
 def starts(home: Path) -> int:
     return len((home / "starts").read_text().splitlines())
 
@@ -117,7 +122,7 @@ def test_a_killed_plane_starts_again_on_its_port(plane: Plane) -> None:
     kill(plane)
     assert not plane.alive()
 
-    plane.ensure(1000.0)
+    plane.ensure(now_s())
     until_answering(plane)
 
     assert plane.url == url
@@ -127,7 +132,7 @@ def test_a_killed_plane_starts_again_on_its_port(plane: Plane) -> None:
 def test_a_living_plane_is_left_alone(plane: Plane, tmp_path: Path) -> None:
     plane.start()
 
-    plane.ensure(1000.0)
+    plane.ensure(now_s() + 1000)
 
     assert starts(tmp_path) == 1
 
@@ -139,28 +144,33 @@ def test_one_that_keeps_dying_is_started_later_and_later(tmp_path: Path) -> None
     tries = []
 
     for tenth in range(400):
-        now_s = tenth / 10
         if plane._child is not None:
             until_dead(plane)
         before = plane._child
-        plane.ensure(now_s)
+        plane.ensure(tenth / 10)
         if plane._child is not None and plane._child is not before:
-            tries.append(now_s)
+            tries.append(tenth / 10)
 
     assert tries == [0.0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
     assert starts(tmp_path) == 7
 
 
 def test_one_that_lived_long_starts_again_at_once(plane: Plane, tmp_path: Path) -> None:
-    plane.ensure(1000.0)
+    begin_s = now_s()
+    plane.ensure(begin_s)
     until_answering(plane)
-    plane.ensure(1040.0)
+    kill(plane)
+    plane.ensure(begin_s + 0.4)
+    assert starts(tmp_path) == 1
+    plane.ensure(begin_s + 0.5)
+    until_answering(plane)
+    plane.ensure(begin_s + 40)
     kill(plane)
 
-    plane.ensure(1040.1)
+    plane.ensure(begin_s + 40.1)
 
     until_answering(plane)
-    assert starts(tmp_path) == 2
+    assert starts(tmp_path) == 3
 
 
 def test_one_that_dies_at_once_is_told_with_its_last_words(plane: Plane, tmp_path: Path) -> None:
@@ -173,7 +183,7 @@ def test_one_that_dies_at_once_is_told_with_its_last_words(plane: Plane, tmp_pat
 def test_one_that_never_answers_is_unavailable(
     plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_READY_S", 1.0)
+    monkeypatch.setattr(supervisor, "_READY_S", 0.4)
     (tmp_path / "mute").touch()
 
     with pytest.raises(UnavailableError, match="does not answer"):
@@ -223,19 +233,6 @@ def test_a_plane_that_died_with_its_kernel_comes_back_on_its_port(tmp_path: Path
         second.stop()
 
 
-def test_another_port_is_taken_where_somebody_has_the_old_one(tmp_path: Path) -> None:
-    first = made(tmp_path)
-    url = first.start()
-    first.stop()
-
-    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
-        second = made(tmp_path)
-        try:
-            assert second.start() != url
-        finally:
-            second.stop()
-
-
 def test_the_port_of_the_settings_counts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -268,3 +265,43 @@ def test_a_spoilt_memory_is_no_obstacle(plane: Plane, tmp_path: Path, spoilt: by
     (tmp_path / "plane" / "plane.json").write_bytes(spoilt)
 
     assert made(tmp_path).url == ""
+
+
+def test_the_true_data_plane_is_started_found_and_stopped(tmp_path: Path) -> None:
+    plane = Plane(tmp_path, PlaneSettings(), SystemClock())
+    try:
+        url = plane.start()
+        plane.apply(Wanted(generation=3))
+        status = plane.status()
+        assert status is not None
+        assert (status.generation, status.url) == (3, url)
+        assert Plane(tmp_path, PlaneSettings(), SystemClock()).start() == url
+        kill(plane)
+        plane.ensure(now_s())
+        assert plane.start() == url
+        assert pid(plane) != status.pid
+    finally:
+        plane.stop()
+
+
+def test_an_answer_that_stops_halfway_is_none(
+    plane: Plane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_ANSWER_S", 0.1)
+    (tmp_path / "plane").mkdir()
+    for said in (b"", b'{"generation": 1', b"x" * 100):
+        with socket.socket(socket.AF_UNIX) as server:
+            opened = os.open(tmp_path / "plane", os.O_PATH)
+            server.bind(f"/proc/self/fd/{opened}/plane.sock")
+            os.close(opened)
+            server.listen()
+            with ThreadPoolExecutor(1) as pool:
+                answer = pool.submit(plane.status)
+                connection = server.accept()[0]
+                connection.recv(100)
+                connection.sendall(said)
+                if said:
+                    assert answer.result(10) is None  # the connection stays open: time runs out
+                connection.close()
+                assert answer.result(10) is None
+        (tmp_path / "plane" / "plane.sock").unlink()

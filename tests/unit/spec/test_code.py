@@ -106,41 +106,49 @@ def digest(source: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("source", "before", "after"),
     [
-        # a call at module level changes what a function uses
-        ("S = []\ndef f(): return S\n", "S = []\nS.append(1)\ndef f(): return S\n"),
-        # ... through another function
-        (
-            "S = []\ndef put(x): S.append(x)\nput(1)\ndef f(): return S\n",
-            "S = []\ndef put(x): S.append(x)\nput(2)\ndef f(): return S\n",
+        pytest.param("S = []\n{}\ndef f(): return S\n", "S.append(1)", "S.append(2)", id="calls on it"),
+        pytest.param(
+            "S = []\ndef put(x): S.append(x)\n{}\ndef f(): return S\n",
+            "put(1)",
+            "put(2)",
+            id="another function",
         ),
-        # ... through a decorator
-        (
-            "R = []\ndef keep(g): R.append(g)\n@keep\ndef g(): return 1\ndef f(): return R\n",
-            "R = []\ndef keep(g): R.append(g)\n@keep\ndef g(): return 2\ndef f(): return R\n",
+        pytest.param(
+            "R = []\ndef keep(g): R.append(g)\n@keep\ndef g(): return {}\ndef f(): return R\n",
+            "1",
+            "2",
+            id="a decorator",
         ),
-        # ... or an assignment that calls
-        (
-            "S = {}\ndef put(x): S['x'] = x\n_ = put(1)\ndef f(): return S\n",
-            "S = {}\ndef put(x): S['x'] = x\n_ = put(2)\ndef f(): return S\n",
+        pytest.param(
+            "S = {{}}\ndef put(x): S[0] = x\n_ = put({})\ndef f(): return S\n",
+            "1",
+            "2",
+            id="an assignment that calls",
         ),
-        ("try:\n    X = 1\nexcept E as e:\n    X = 2\ndef f(): return X\n",
-         "try:\n    X = 1\nexcept E as e:\n    X = 3\ndef f(): return X\n"),
-        ("class A:\n    b = 1\nA.b = 2\ndef f(): return A\n", "class A:\n    b = 1\nA.b = 3\ndef f(): return A\n"),
-        ("match 1:\n    case x: pass\ndef f(): return x\n", "match 2:\n    case x: pass\ndef f(): return x\n"),
-        ("class A:\n    def m(self): return B\nB = 1\ndef f(): return A()\n",
-         "class A:\n    def m(self): return B\nB = 2\ndef f(): return A()\n"),
-        ("from os import *\ndef f(): return sep\n", "from sys import *\ndef f(): return sep\n"),
-        ("K = 1\ndef f(): return globals()['K']\n", "K = 2\ndef f(): return globals()['K']\n"),
-        ("import importlib\nK = 1\ndef f(): return importlib.import_module('x')\n",
-         "import importlib\nK = 2\ndef f(): return importlib.import_module('x')\n"),
-        ("X = 1\ndef f(a=X): return a\n", "X = 2\ndef f(a=X): return a\n"),
-        ('X = 1\ndef f(): return f"""{X + len(\'\'\'\n\'\'\')}"""\n', 'X = 2\ndef f(): return f"""{X + len(\'\'\'\n\'\'\')}"""\n'),
+        pytest.param(
+            "try:\n    X = 1\nexcept E as e:\n    X = {}\ndef f(): return X\n", "2", "3", id="a block"
+        ),
+        pytest.param("class A:\n    b = 1\nA.b = {}\ndef f(): return A\n", "2", "3", id="an attribute"),
+        pytest.param("match {}:\n    case x: pass\ndef f(): return x\n", "1", "2", id="a match"),
+        pytest.param(
+            "class A:\n    def m(self): return B\nB = {}\ndef f(): return A()\n", "1", "2", id="a class"
+        ),
+        pytest.param("from {} import *\ndef f(): return sep\n", "os", "sys", id="a star import"),
+        pytest.param("K = {}\ndef f(): return globals()['K']\n", "1", "2", id="globals"),
+        pytest.param(
+            "import importlib\nK = {}\ndef f(): return importlib.import_module('x')\n",
+            "1",
+            "2",
+            id="import_module",
+        ),
+        pytest.param("X = {}\ndef f(a=X): return a\n", "1", "2", id="a default"),
+        pytest.param("X = {}\ndef f(): return f\"{{X + len('\x7f')}}\"\n", "1", "2", id="an f-string"),
     ],
-)  # fmt: skip
-def test_ways_to_change_what_a_function_does_are_seen(before: str, after: str) -> None:
-    assert digest(before) != digest(after)
+)
+def test_ways_to_change_what_a_function_does_are_seen(source: str, before: str, after: str) -> None:
+    assert digest(source.format(before)) != digest(source.format(after))
 
 
 def test_setting_up_one_thing_does_not_change_those_that_only_share_a_library() -> None:
@@ -149,8 +157,14 @@ def test_setting_up_one_thing_does_not_change_those_that_only_share_a_library() 
     assert digest(text.format(1)) == digest(text.format(2))
 
 
+def test_an_annotated_app_is_an_app() -> None:
+    text = "app: App = App('a')\n@app.step(cpus={})\ndef f(): return 1\n"
+
+    assert digest(text.format(1)) == digest(text.format(2))
+
+
 def test_only_functions_at_module_level_have_a_digest() -> None:
-    with pytest.raises(NotFoundError, match="defines no nothing"):
+    with pytest.raises(InvalidError, match="defines no nothing"):
         Code(FILES).of_function("app.py", "nothing")
 
 

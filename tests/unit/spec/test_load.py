@@ -124,6 +124,15 @@ def test_two_names_of_one_app_are_one_app(tmp_path: Path) -> None:
     assert load(write(tmp_path, source), "app.py").name == "a"
 
 
+def test_an_app_of_a_neighbour_is_loaded_from_there(tmp_path: Path) -> None:
+    neighbour = "from kernos import App\napp = App('a', target='y')\n"
+
+    with pytest.raises(InvalidError) as caught:
+        load(write(tmp_path, "from neighbour import app\n", neighbour=neighbour), "app.py")
+
+    assert caught.value.hint == "Load neighbour.py instead."
+
+
 def test_the_main_file_is_in_the_folder(tmp_path: Path) -> None:
     write(tmp_path, APP)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kernos.catalog.store import Reader
 
 HISTORY_EVENTS = 20
+_MOVES = ("deployment.canary", "deployment.live", "deployment.rolled_back", "drift.alarm")
 
 
 def service_view(
@@ -115,20 +116,15 @@ def accuracy_view(monitor: MonitorRecord | None) -> AccuracyView | None:
 
 
 def name_moves(reader: Reader, app: str) -> list[EventView]:
-    """What happened to its names, newest first."""
-    moves: list[EventRecord] = []
-    for subject in (f"/packages/{app}", f"deployment:{app}"):
-        moves.extend(
-            reader.list(
-                EventRecord,
-                where={"subject": subject},
-                order_by="seq",
-                descending=True,
-                limit=HISTORY_EVENTS,
-            )
-        )
-    moves.sort(key=lambda event: event.seq, reverse=True)
-    return [event_view(event) for event in moves[:HISTORY_EVENTS]]
+    """Its canaries, promotions, rollbacks and alarms, newest first."""
+    moves = reader.list(
+        EventRecord,
+        where={"subject": f"service:{app}", "kind": _MOVES},
+        order_by="seq",
+        descending=True,
+        limit=HISTORY_EVENTS,
+    )
+    return [event_view(event) for event in moves]
 
 
 def service_stages(

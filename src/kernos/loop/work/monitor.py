@@ -34,9 +34,11 @@ def run(task: Task) -> dict[str, Any]:
     columns = payload["columns"]
     if predictions is not None:
         watch.feed(predictions.select(columns))
-    if newly is not None:
+    if newly is not None and payload["expected_accuracy"] is not None:
         mine = newly.filter((pl.col("version") == payload["version"]) & pl.col("correct").is_not_null())
-        watch.feed_labels(mine["correct"].to_numpy(), payload["expected_accuracy"])
+        watch.feed_labels(
+            mine["correct"].to_numpy(), payload["expected_accuracy"], held_out_rows=payload["held_out_rows"]
+        )
     return {
         "segments": [Path(path).name for path in payload["segments"]],
         "predictions": logged,

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from kernos.base.version import VERSION
 from kernos.base.digests import canonical, of_bytes
 from kernos.base.errors import RefusedError
 from kernos.base.ids import Digest
+from kernos.base.version import VERSION
 from kernos.govern.card import CardFacts, card
 from kernos.govern.evidence import Figure
 from kernos.govern.fairness import GroupLine

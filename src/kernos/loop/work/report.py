@@ -27,7 +27,11 @@ def prediction(task: Task) -> dict[str, Any]:
     wanted = room.payload["id"]
     wanted = wanted if ":" in wanted else f"{wanted}:0"
     for digest in room.payload["logs"]:
-        found = scan(load(Digest(digest), room.blobs), room.blobs).filter(pl.col("prediction_id") == wanted).collect()
+        found = (
+            scan(load(Digest(digest), room.blobs), room.blobs)
+            .filter(pl.col("prediction_id") == wanted)
+            .collect()
+        )
         if found.height:
             return {"prediction": found.row(0, named=True)}
     raise NotFoundError(

@@ -31,18 +31,16 @@ def _store_model(
 ) -> dict[str, Any]:
     from kernos.runtime.convert import from_onnx, replay, to_onnx
 
-    if model.onnx is not None:
-        converted = from_onnx(model.onnx, model.example)
-    else:
-        converted = to_onnx(model.estimator, model.example)
+    onnx = model.onnx
+    converted = to_onnx(model.estimator, model.example) if onnx is None else from_onnx(onnx, model.example)
     table = model_table(arguments, converted.signature.columns, target, step)
     meta: dict[str, Any] = {
         "signature": msgspec.to_builtins(converted.signature),
-        "estimator": type(model.estimator).__name__ if model.estimator is not None else "ONNX",
+        "estimator": type(model.estimator).__name__ if onnx is None else "ONNX",
         "training_rows": table.height,
         "size_bytes": len(converted.onnx),
     }
-    if model.estimator is not None:
+    if onnx is None:
         rows = table.select(converted.signature.columns).head(1000)
         meta["parity"] = msgspec.to_builtins(
             replay(model.estimator, converted.onnx, converted.signature, rows)

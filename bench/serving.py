@@ -1,0 +1,319 @@
+"""CPU time per request of the data plane and of its peers, side by side in one run.
+
+    python bench/serving.py [--seconds 5] [--rounds 3] [--peer-venv bentoml=DIR] [--peer-venv mlserver=DIR]
+
+Model: gradient boosting, 100 trees, 30 features, fitted on scikit-learn's breast cancer data, as ONNX. Load: wrk, one
+thread, 64 connections, one row a request. The server is pinned to core 0, wrk to core 1. The figure is the CPU time
+(user + system) of the server's whole process tree in the load window, divided by the requests that were answered;
+Kernos has token check, counters and prediction log on. Servers alternate within each round; Kernos runs twice a round,
+as A and B, and their ratio is the noise. The best round counts. Peers whose environment is not given are skipped.
+
+A peer's environment: `pip install bentoml==1.4.39 onnxruntime` or `pip install mlserver==1.7.1 onnxruntime`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+import polars as pl
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import GradientBoostingClassifier
+
+from kernos.base.clock import SystemClock
+from kernos.base.digests import of_bytes
+from kernos.base.processes import pss_bytes
+from kernos.models.package import PackageManifest, seal, statement
+from kernos.runtime.convert import to_onnx
+from kernos.runtime.signature import Signature
+from kernos.runtime.wanted import Caller, Revision, Route, Wanted
+from kernos.security.dsse import sign_statement
+from kernos.security.keys import SigningKey
+
+TOKEN = "kernos_bench"
+CONNECTIONS = 64
+START_S = 90.0
+PEERS = Path(__file__).with_name("peers")
+"""The servers that run in the peers' environments."""
+
+
+@dataclass(frozen=True)
+class Window:
+    server: str
+    cpu_us_per_request: float
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    requests: int
+    errors: int
+    pss_mib: float
+    first_answer_s: float
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    port: int
+    path: str
+    body: bytes
+    folder: Path
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-venv", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--result", type=Path, default=Path(__file__).parent / "results" / "serving.json")
+    given = parser.parse_args()
+    venvs = dict(text.split("=", 1) for text in given.peer_venv)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        targets, skipped = prepare(folder, venvs)
+        windows = [measure(target, given.seconds) for _ in range(given.rounds) for target in targets]
+    report = summary(windows) | {"skipped": skipped, "machine": machine(), "command": " ".join(sys.argv)}
+    report["windows"] = [asdict(window) for window in windows]
+    given.result.parent.mkdir(parents=True, exist_ok=True)
+    given.result.write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps({name: report[name] for name in ("best", "ratios", "noise", "skipped")}, indent=1))
+    return 0 if all(window.errors == 0 for window in windows) else 1
+
+
+def prepare(folder: Path, venvs: dict[str, str]) -> tuple[list[Target], dict[str, str]]:
+    """The servers to measure, in the order of a round, and those that cannot be."""
+    data = load_breast_cancer()
+    names = [name.replace(" ", "_") for name in data.feature_names]
+    model = GradientBoostingClassifier(n_estimators=100, random_state=0).fit(data.data, data.target)
+    converted = to_onnx(model, pl.DataFrame(data.data[:5], schema=names))
+    row = data.data[:1].astype(np.float32)
+    spec = converted.signature.inputs[0]
+    tensor = {"name": spec.name, "shape": [1, 30], "datatype": "FP32", "data": row[0].tolist()}
+    infer = json.dumps({"inputs": [tensor]}).encode()
+    (folder / "model.onnx").write_bytes(converted.onnx)
+    check_reference(converted.onnx, row)
+    targets = [kernos(folder / name, name, converted.onnx, converted.signature, infer) for name in ("kernos", "kernos B")]
+    skipped = {}
+    for name in ("bentoml", "mlserver"):
+        python = Path(venvs.get(name, "")) / "bin" / "python"
+        if name in venvs and python.exists():
+            targets.insert(1, peer(name, python, folder, infer, row))
+        else:
+            skipped[name] = "no environment given: see --peer-venv"
+    return targets, skipped
+
+
+def kernos(home: Path, name: str, onnx: bytes, signature: Signature, body: bytes) -> Target:
+    """A home with one signed package, served by `kernos.serve.plane`."""
+    key = SigningKey.load_or_create(home / "keys")
+    digest = of_bytes(onnx)
+    manifest = PackageManifest(1, "tiny", digest, signature, "target", digest, [], 0, {}, {}, version("kernos"))
+    files = {name: b"{}" for name in ("gates.json", "lineage.json", "reference.json", "replay.json")}
+    files |= {"card.md": b"# tiny\n", "model.onnx": onnx, "manifest.json": msgspec.json.encode(manifest)}
+    envelope = sign_statement(statement({name: of_bytes(data) for name, data in files.items()}, manifest), key)
+    package = home / "tiny.kpkg"
+    sealed = seal(package, files, envelope)
+    wanted = Wanted(
+        generation=1,
+        revisions=[Revision("tiny", 1, str(package), sealed)],
+        routes=[Route("tiny", 1)],
+        callers=[Caller("bench", hashlib.sha256(TOKEN.encode()).hexdigest())],
+        trusted_keys=[key.public_pem],
+    )
+    (home / "plane").mkdir(parents=True)
+    (home / "plane" / "wanted.json").write_bytes(msgspec.json.encode(wanted))
+    port = free_port()
+    command = [sys.executable, "-m", "kernos.serve.plane", "--home", str(home), "--port", str(port)]
+    return Target(name, command, {}, port, "/v2/models/tiny/infer", body, home)
+
+
+def peer(name: str, python: Path, folder: Path, infer: bytes, row: np.ndarray) -> Target:
+    """A peer at its best for one core: one process, batching on where it has it, logs off."""
+    port = free_port()
+    place = folder / name
+    place.mkdir()
+    environment = {"MODEL": str(folder / "model.onnx"), "PATH": f"{python.parent}:{os.environ['PATH']}", "HOME": str(place)}
+    if name == "bentoml":
+        command = [
+            str(python), "-m", "bentoml", "serve", "bento_service:Tiny", "--port", str(port), "--host", "127.0.0.1",
+            "--working-dir", str(PEERS), "--api-workers", "1",
+        ]  # fmt: skip
+        body = json.dumps({"rows": row.tolist()}).encode()
+        environment |= {"BENTOML_HOME": str(place), "BENTOML_DO_NOT_TRACK": "True"}
+        return Target(name, command, environment, port, "/predict", body, place)
+    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
+    settings |= {"parallel_workers": 0, "debug": False, "use_structured_logging": False, "metrics_endpoint": None}
+    (place / "settings.json").write_text(json.dumps(settings))
+    model = {"name": "tiny", "implementation": "mlserver_model.Tiny", "max_batch_size": 64, "max_batch_time": 0.001}
+    (place / "model-settings.json").write_text(json.dumps(model))
+    environment["PYTHONPATH"] = str(PEERS)
+    command = [str(python), "-m", "mlserver.cli.main", "start", str(place)]
+    command = [str(python.parent / "mlserver"), "start", str(place)]
+    return Target(name, command, environment, port, "/v2/models/tiny/infer", infer, place)
+
+
+def measure(target: Target, seconds: float) -> Window:
+    with running(target) as (process, first_answer_s):
+        load(target, 2.0)
+        before_s = tree_cpu_s(process.pid)
+        told = load(target, seconds)
+        cpu_s = tree_cpu_s(process.pid) - before_s
+        pss = sum(pss_bytes(pid) for pid in tree(process.pid))
+    window = Window(
+        target.name.split()[0] + target.name[len("kernos") :] if target.name.startswith("kernos") else target.name,
+        cpu_us_per_request=round(cpu_s * 1e6 / told["requests"], 2),
+        requests_per_s=round(told["requests"] / told["seconds"], 1),
+        p50_ms=told["p50_ms"],
+        p99_ms=told["p99_ms"],
+        requests=told["requests"],
+        errors=told["errors"],
+        pss_mib=round(pss / 2**20, 1),
+        first_answer_s=first_answer_s,
+    )
+    print(window, file=sys.stderr)
+    return window
+
+
+@contextmanager
+def running(target: Target) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+    """The server on core 0, and the seconds to its first good answer."""
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    start_s = time.monotonic()
+    with (target.folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            ["taskset", "-c", "0", *target.command],
+            env={**os.environ, **threads, **target.environment},
+            cwd=target.folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        while not answers(target):
+            if process.poll() is not None or time.monotonic() - start_s > START_S:
+                raise SystemExit(f"{target.name} does not start:\n{(target.folder / 'server.log').read_text()[-3000:]}")
+            time.sleep(0.05)
+        yield process, round(time.monotonic() - start_s, 2)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def answers(target: Target) -> bool:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+    request = urllib.request.Request(f"http://127.0.0.1:{target.port}{target.path}", target.body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return bool(answer.status == 200 and answer.read())
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def load(target: Target, seconds: float) -> dict[str, float]:
+    """One window of wrk on core 1."""
+    (target.folder / "body.json").write_bytes(target.body)
+    script = Path(__file__).with_name("serving.lua")
+    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(script)]
+    command += [f"http://127.0.0.1:{target.port}{target.path}", "--", str(target.folder / "body.json"), TOKEN]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    told: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
+
+
+def tree(root: int) -> list[int]:
+    """A process and its descendants."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            parents.setdefault(parent, []).append(int(entry.name))
+    found = [root]
+    for pid in found:
+        found += parents.get(pid, [])
+    return found
+
+
+def tree_cpu_s(root: int) -> float:
+    """User and system time of a process tree, its ended children with it."""
+    ticks = 0
+    for pid in tree(root):
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def summary(windows: list[Window]) -> dict[str, object]:
+    """The best window of each server, peers' CPU per request over ours, and how far our own two lie apart."""
+    best: dict[str, Window] = {}
+    for window in windows:
+        if window.server not in best or window.cpu_us_per_request < best[window.server].cpu_us_per_request:
+            best[window.server] = window
+    ours = best["kernos"].cpu_us_per_request
+    ratios = {
+        name: round(window.cpu_us_per_request / ours, 2) for name, window in best.items() if not name.startswith("kernos")
+    }
+    pairs = zip(
+        (w for w in windows if w.server == "kernos"), (w for w in windows if w.server == "kernos B"), strict=True
+    )
+    noise = [round(b.cpu_us_per_request / a.cpu_us_per_request, 3) for a, b in pairs]
+    return {"best": {name: asdict(window) for name, window in best.items()}, "ratios": ratios, "noise": noise}
+
+
+def machine() -> dict[str, object]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    packages = ("kernos", "onnxruntime", "uvloop", "httptools", "msgspec", "numpy", "skl2onnx", "scikit-learn")
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_average": os.getloadavg(),
+        "at_ms": SystemClock().wall_ms(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def check_reference(onnx: bytes, row: np.ndarray) -> None:
+    """The model answers at all, outside any server."""
+    onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"]).run(None, {"input": row})
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
