@@ -2,11 +2,12 @@
 
     python bench/serving.py [--seconds 5] [--rounds 3] [--peer-venv bentoml=DIR] [--peer-venv mlserver=DIR]
 
-Model: gradient boosting, 100 trees, 30 features, fitted on scikit-learn's breast cancer data, as ONNX. Load: wrk, one
-thread, 64 connections, one row a request. The server is pinned to core 0, wrk to core 1. The figure is the CPU time
-(user + system) of the server's whole process tree in the load window, divided by the requests that were answered;
-Kernos has token check, counters and prediction log on. Servers alternate within each round; Kernos runs twice a round,
-as A and B, and their ratio is the noise. The best round counts. Peers whose environment is not given are skipped.
+Model: gradient boosting, 100 trees, 30 features, fitted on scikit-learn's breast cancer data, as ONNX.
+Load: wrk, one thread, 64 connections, one row a request. The server is pinned to core 0, wrk to core 1.
+The figure is the CPU time (user + system) of the server's whole process tree in the load window, divided
+by the requests that were answered; Kernos has token check, counters and prediction log on. Servers
+alternate within each round; Kernos runs twice a round, as A and B, and their ratio is the noise. The best
+round counts. Peers whose environment is not given are skipped.
 
 A peer's environment: `pip install bentoml==1.4.39 onnxruntime` or `pip install mlserver==1.7.1 onnxruntime`.
 """
@@ -78,10 +79,14 @@ class Target:
     path: str
     body: bytes
     folder: Path
+    expected: float
+    """A number that a right answer holds."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer-venv", action="append", default=[], metavar="NAME=DIR")
@@ -111,26 +116,33 @@ def prepare(folder: Path, venvs: dict[str, str]) -> tuple[list[Target], dict[str
     tensor = {"name": spec.name, "shape": [1, 30], "datatype": "FP32", "data": row[0].tolist()}
     infer = json.dumps({"inputs": [tensor]}).encode()
     (folder / "model.onnx").write_bytes(converted.onnx)
-    check_reference(converted.onnx, row)
-    targets = [kernos(folder / name, name, converted.onnx, converted.signature, infer) for name in ("kernos", "kernos B")]
+    right = reference(converted.onnx, row)
+    targets = [
+        kernos(folder / name, converted.onnx, converted.signature, infer, right)
+        for name in ("kernos", "kernos B")
+    ]
     skipped = {}
     for name in ("bentoml", "mlserver"):
         python = Path(venvs.get(name, "")) / "bin" / "python"
         if name in venvs and python.exists():
-            targets.insert(1, peer(name, python, folder, infer, row))
+            targets.insert(1, peer(name, python, folder, infer, row, right))
         else:
             skipped[name] = "no environment given: see --peer-venv"
     return targets, skipped
 
 
-def kernos(home: Path, name: str, onnx: bytes, signature: Signature, body: bytes) -> Target:
+def kernos(home: Path, onnx: bytes, signature: Signature, body: bytes, right: float) -> Target:
     """A home with one signed package, served by `kernos.serve.plane`."""
     key = SigningKey.load_or_create(home / "keys")
     digest = of_bytes(onnx)
-    manifest = PackageManifest(1, "tiny", digest, signature, "target", digest, [], 0, {}, {}, version("kernos"))
-    files = {name: b"{}" for name in ("gates.json", "lineage.json", "reference.json", "replay.json")}
+    manifest = PackageManifest(
+        1, "tiny", digest, signature, "target", digest, [], 0, {}, {}, version("kernos")
+    )
+    files = dict.fromkeys(("gates.json", "lineage.json", "reference.json", "replay.json"), b"{}")
     files |= {"card.md": b"# tiny\n", "model.onnx": onnx, "manifest.json": msgspec.json.encode(manifest)}
-    envelope = sign_statement(statement({name: of_bytes(data) for name, data in files.items()}, manifest), key)
+    envelope = sign_statement(
+        statement({name: of_bytes(data) for name, data in files.items()}, manifest), key
+    )
     package = home / "tiny.kpkg"
     sealed = seal(package, files, envelope)
     wanted = Wanted(
@@ -144,32 +156,38 @@ def kernos(home: Path, name: str, onnx: bytes, signature: Signature, body: bytes
     (home / "plane" / "wanted.json").write_bytes(msgspec.json.encode(wanted))
     port = free_port()
     command = [sys.executable, "-m", "kernos.serve.plane", "--home", str(home), "--port", str(port)]
-    return Target(name, command, {}, port, "/v2/models/tiny/infer", body, home)
+    return Target(home.name, command, {}, port, "/v2/models/tiny/infer", body, home, right)
 
 
-def peer(name: str, python: Path, folder: Path, infer: bytes, row: np.ndarray) -> Target:
+def peer(name: str, python: Path, folder: Path, infer: bytes, row: np.ndarray, right: float) -> Target:
     """A peer at its best for one core: one process, batching on where it has it, logs off."""
     port = free_port()
     place = folder / name
     place.mkdir()
-    environment = {"MODEL": str(folder / "model.onnx"), "PATH": f"{python.parent}:{os.environ['PATH']}", "HOME": str(place)}
+    environment = {
+        "MODEL": str(folder / "model.onnx"),
+        "PATH": f"{python.parent}:{os.environ['PATH']}",
+        "HOME": str(place),
+    }
     if name == "bentoml":
-        command = [
-            str(python), "-m", "bentoml", "serve", "bento_service:Tiny", "--port", str(port), "--host", "127.0.0.1",
-            "--working-dir", str(PEERS), "--api-workers", "1",
-        ]  # fmt: skip
+        command = [str(python), "-m", "bentoml", "serve", "bento_service:Tiny", "--api-workers", "1"]
+        command += ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(PEERS)]
         body = json.dumps({"rows": row.tolist()}).encode()
         environment |= {"BENTOML_HOME": str(place), "BENTOML_DO_NOT_TRACK": "True"}
-        return Target(name, command, environment, port, "/predict", body, place)
-    settings = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port(), "host": "127.0.0.1"}
-    settings |= {"parallel_workers": 0, "debug": False, "use_structured_logging": False, "metrics_endpoint": None}
-    (place / "settings.json").write_text(json.dumps(settings))
-    model = {"name": "tiny", "implementation": "mlserver_model.Tiny", "max_batch_size": 64, "max_batch_time": 0.001}
+        return Target(name, command, environment, port, "/predict", body, place, right)
+    settings: dict[str, object] = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+    settings |= {"host": "127.0.0.1", "parallel_workers": 0, "debug": False, "metrics_endpoint": None}
+    (place / "settings.json").write_text(json.dumps(settings | {"use_structured_logging": False}))
+    model = {
+        "name": "tiny",
+        "implementation": "mlserver_model.Tiny",
+        "max_batch_size": 64,
+        "max_batch_time": 0.001,
+    }
     (place / "model-settings.json").write_text(json.dumps(model))
     environment["PYTHONPATH"] = str(PEERS)
-    command = [str(python), "-m", "mlserver.cli.main", "start", str(place)]
     command = [str(python.parent / "mlserver"), "start", str(place)]
-    return Target(name, command, environment, port, "/v2/models/tiny/infer", infer, place)
+    return Target(name, command, environment, port, "/v2/models/tiny/infer", infer, place, right)
 
 
 def measure(target: Target, seconds: float) -> Window:
@@ -180,13 +198,13 @@ def measure(target: Target, seconds: float) -> Window:
         cpu_s = tree_cpu_s(process.pid) - before_s
         pss = sum(pss_bytes(pid) for pid in tree(process.pid))
     window = Window(
-        target.name.split()[0] + target.name[len("kernos") :] if target.name.startswith("kernos") else target.name,
+        target.name,
         cpu_us_per_request=round(cpu_s * 1e6 / told["requests"], 2),
         requests_per_s=round(told["requests"] / told["seconds"], 1),
         p50_ms=told["p50_ms"],
         p99_ms=told["p99_ms"],
-        requests=told["requests"],
-        errors=told["errors"],
+        requests=int(told["requests"]),
+        errors=int(told["errors"]),
         pss_mib=round(pss / 2**20, 1),
         first_answer_s=first_answer_s,
     )
@@ -211,7 +229,9 @@ def running(target: Target) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     try:
         while not answers(target):
             if process.poll() is not None or time.monotonic() - start_s > START_S:
-                raise SystemExit(f"{target.name} does not start:\n{(target.folder / 'server.log').read_text()[-3000:]}")
+                raise SystemExit(
+                    f"{target.name} does not start:\n{(target.folder / 'server.log').read_text()[-3000:]}"
+                )
             time.sleep(0.05)
         yield process, round(time.monotonic() - start_s, 2)
     finally:
@@ -228,9 +248,12 @@ def answers(target: Target) -> bool:
     request = urllib.request.Request(f"http://127.0.0.1:{target.port}{target.path}", target.body, headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
-            return bool(answer.status == 200 and answer.read())
+            told = json.load(answer)
     except (OSError, http.client.HTTPException):
         return False
+    if not any(abs(number - target.expected) < 1e-5 for number in numbers(told)):
+        raise SystemExit(f"{target.name} answers wrongly: {told}")
+    return True
 
 
 def load(target: Target, seconds: float) -> dict[str, float]:
@@ -280,10 +303,14 @@ def summary(windows: list[Window]) -> dict[str, object]:
             best[window.server] = window
     ours = best["kernos"].cpu_us_per_request
     ratios = {
-        name: round(window.cpu_us_per_request / ours, 2) for name, window in best.items() if not name.startswith("kernos")
+        name: round(window.cpu_us_per_request / ours, 2)
+        for name, window in best.items()
+        if not name.startswith("kernos")
     }
     pairs = zip(
-        (w for w in windows if w.server == "kernos"), (w for w in windows if w.server == "kernos B"), strict=True
+        (w for w in windows if w.server == "kernos"),
+        (w for w in windows if w.server == "kernos B"),
+        strict=True,
     )
     noise = [round(b.cpu_us_per_request / a.cpu_us_per_request, 3) for a, b in pairs]
     return {"best": {name: asdict(window) for name, window in best.items()}, "ratios": ratios, "noise": noise}
@@ -291,8 +318,19 @@ def summary(windows: list[Window]) -> dict[str, object]:
 
 def machine() -> dict[str, object]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    packages = ("kernos", "onnxruntime", "uvloop", "httptools", "msgspec", "numpy", "skl2onnx", "scikit-learn")
+    model = next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
+    packages = (
+        "kernos",
+        "onnxruntime",
+        "uvloop",
+        "httptools",
+        "msgspec",
+        "numpy",
+        "skl2onnx",
+        "scikit-learn",
+    )
     return {
         "cpu": model,
         "cores": os.cpu_count(),
@@ -304,9 +342,19 @@ def machine() -> dict[str, object]:
     }
 
 
-def check_reference(onnx: bytes, row: np.ndarray) -> None:
-    """The model answers at all, outside any server."""
-    onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"]).run(None, {"input": row})
+def reference(onnx: bytes, row: np.ndarray) -> float:
+    """The probability that the model gives outside any server."""
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    return float(session.run(["probabilities"], {"input": row})[0][0, 1])
+
+
+def numbers(value: object) -> Iterator[float]:
+    """Every number in a JSON value."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from numbers(part)
+    elif isinstance(value, int | float):
+        yield float(value)
 
 
 def free_port() -> int:

@@ -18,7 +18,9 @@ from kernos.serve.log import Prediction, read_feedback, read_segment
 from kernos.testing.planes import APP, PlaneHome, call, connect
 
 INFER = f"/v2/models/{APP}/infer"
-BODY = json.dumps({"inputs": [{"name": "input", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}).encode()
+BODY = json.dumps(
+    {"inputs": [{"name": "input", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+).encode()
 
 
 @pytest.fixture
@@ -140,7 +142,9 @@ def test_a_killed_plane_comes_back_on_its_port_and_loses_no_segment(served: Plan
 
     with served.running() as again:
         assert again == url
-        assert [one.id for one in predictions(served)] == ids, "feedback on disk means what came before is, too"
+        assert [one.id for one in predictions(served)] == ids, (
+            "feedback on disk means what came before is, too"
+        )
 
 
 def test_what_is_being_asked_at_the_end_is_answered(served: PlaneHome) -> None:
@@ -163,7 +167,8 @@ def test_what_is_being_asked_at_the_end_is_answered(served: PlaneHome) -> None:
 
 
 def test_the_process_stays_small(served: PlaneHome) -> None:
-    """The goal is 60 MiB; what pages it shares with other processes of this machine varies, so the bound is wider."""
+    """The goal is 60 MiB; what pages it shares with other processes of this machine varies, so the bound
+    is wider."""
     with served.running() as url:
         connection = connect(url)
         for _ in range(200):

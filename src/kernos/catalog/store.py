@@ -37,6 +37,7 @@ R = TypeVar("R", bound=Record)
 _BATCH = 512
 """Changes in one commit: bounds what one caller waits for and what one failure fails."""
 _FETCH = 1000
+_INSERT_EVENT = insert(table_of(EventRecord).table)
 
 logger = logging.getLogger(__name__)
 
@@ -179,8 +180,8 @@ class Transaction(Reader):
         rows = [(table, key, digest) for (table, key), digest in self._untold.items()]
         event = EventRecord(self.head.seq + 1, self.at_ms, kind, subject, principal, payload, rows, leaf="")
         head, stored, nodes = self.head.append(event)
-        table = table_of(EventRecord).table
-        self._execute(insert(table), dict(zip(table.columns.keys(), stored, strict=True)))
+        names = _INSERT_EVENT.table.columns.keys()
+        self._execute(_INSERT_EVENT, dict(zip(names, stored, strict=True)))
         self.head = head
         self.nodes += nodes
         self._untold.clear()

@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
 from kernos.base.clock import Clock, SystemClock
 from kernos.base.errors import DeadlineError, FailedError, NotFoundError
 from kernos.cli.patients import Patients, older_and_heavier, some_very_old
+from kernos.cli.session import Home, Json
 from kernos.client.home import need_kernel, read_token
 
 BURST = 2_000
@@ -89,6 +91,33 @@ class Story:
         )
 
 
+def demo(
+    home: Home = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the kernel up, for a look at the console.", show_default=False)
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The whole loop on real data: build, serve, drift, retrain, refuse, roll back."""
+    folder = home.resolve() if home else Path(tempfile.mkdtemp(prefix="kernos-demo-"))
+    out = _console(stderr=as_json)
+    show = Demo(folder, find_examples(), out)
+    try:
+        story = show.run()
+        link = show.console_link() if keep else ""
+    finally:
+        if not keep:
+            show.stop()
+    out.print()
+    out.print(summary(story, link))
+    if not keep:
+        out.print(f"The kernel has stopped; its home is {folder}. To look around: kernos demo --keep", style="dim")
+    if as_json:
+        sys.stdout.write(json.dumps(story.verdict()) + "\n")
+    if not story.is_good():
+        raise FailedError("Not all of it came true.", hint=f"kernos up --home {folder}; kernos events --home {folder}")
+
+
 class Demo:
     def __init__(self, home: Path, examples: Path, out: Console, clock: Clock | None = None) -> None:
         self._home = home
@@ -102,6 +131,7 @@ class Demo:
     def run(self) -> Story:
         """All of it, in order. The kernel stays up; the caller decides."""
         started_s = self._clock.monotonic_s()
+        self._start()
         self._write_data()
         self._refuse_bad_batch()
         self._first_build()
@@ -116,7 +146,18 @@ class Demo:
         self.story.seconds = self._clock.monotonic_s() - started_s
         return self.story
 
+    def stop(self) -> None:
+        self._command("down", "--yes")
+
+    def console_link(self) -> str:
+        return str(self._kernos("console")["url"])
+
     # The chapters
+
+    def _start(self) -> None:
+        with self._chapter("start", "a kernel of its own, on loopback and free ports") as told:
+            self._kernos("up", "--detach")
+            told(f"home {self._home}")
 
     def _write_data(self) -> None:
         with self._chapter(
@@ -199,7 +240,8 @@ class Demo:
         ) as told:
             self.story.requests, self.story.failed = patients.requests, patients.failed
             self.story.service = self._service()
-            self.story.rescued = sum(traffic["rescued"] for traffic in self.story.service["traffic"])
+            moves = self.story.service["history"]
+            self.story.rescued = sum(move["payload"].get("rescued", 0) for move in moves)
             self.story.lineage = self._lineage(patients.last_prediction)
             self.story.audit = self._kernos("audit", "verify")
             lines = self._kernos("ls", "/data/diabetes")
@@ -245,7 +287,7 @@ class Demo:
     def _refusal(self, *words: str) -> Said:
         """The problem document of a command that must be refused; empty if it was not."""
         code, said = self._command(*words)
-        return said if code == _REFUSED else {}
+        return {"detail": said.get("detail") or said.get("reason")} if code == _REFUSED else {}
 
     def _kernos(self, *words: str) -> Any:
         code, said = self._command(*words)
@@ -267,6 +309,12 @@ class Demo:
 
     def _chapter(self, name: str, what: str) -> _Chapter:
         return _Chapter(self._out, name, what, self._clock)
+
+
+def _console(*, stderr: bool) -> Console:
+    """Wide where nobody's terminal sets the width, so that nothing is cut in a log."""
+    out = Console(stderr=stderr, highlight=False)
+    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=200)
 
 
 class _Chapter:
@@ -294,7 +342,7 @@ class _Chapter:
         seconds = self._clock.monotonic_s() - self._started_s
         self._out.print(f"{mark} [bold]{self._name:<10}[/] {self._what} [dim]{seconds:.1f} s[/]")
         if self._told:
-            self._out.print(f"             [dim]{self._told}[/]", highlight=False)
+            self._out.print(f"             [dim]{self._told}[/]")
 
 
 def find_examples() -> Path:
@@ -304,10 +352,6 @@ def find_examples() -> Path:
         if (candidate / "app.py").exists():
             return candidate
     raise NotFoundError("The example App is not installed.", hint="Run the demo from a checkout: make demo.")
-
-
-def temporary_home() -> Path:
-    return Path(tempfile.mkdtemp(prefix="kernos-demo-"))
 
 
 def summary(story: Story, console_url: str) -> Table:

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from kernos.base.errors import InvalidError, KernosError
 from kernos.base.version import VERSION
-from kernos.cli import artifacts, build, doctor, journal, kernel, packages, runs, services
+from kernos.cli import artifacts, build, demo, doctor, journal, kernel, packages, runs, services
 from kernos.cli.problem import report
 from kernos.cli.session import Json, answer, make_console
 
@@ -110,6 +110,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "console": kernel.console,
     "doctor": doctor.doctor,
     "version": version,
+    "demo": demo.demo,
     "run": build.run,
     "ps": runs.ps,
     "top": runs.top,
@@ -138,7 +139,7 @@ _FAMILIES: dict[str, tuple[str, dict[str, Callable[..., None]]]] = {
 }
 _GROUPS: dict[str, list[str]] = {
     "Kernel": ["up", "down", "status", "console", "doctor", "version"],
-    "Work": ["run", "apps", "ps", "top", "why", "logs", "stop", "nice"],
+    "Work": ["demo", "run", "apps", "ps", "top", "why", "logs", "stop", "nice"],
     "Artifacts": ["ingest", "ls", "show", "lineage", "diff"],
     "Services": ["services", "predict", "feedback", "deploy", "rollback"],
     "Trust": ["events", "audit", "principals", "package", "devices"],

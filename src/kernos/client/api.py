@@ -94,7 +94,9 @@ class Client:
 
     def nice(self, run: int, klass: str = "", weight: float | None = None) -> Any:
         """An empty class and no weight leave the Run's own."""
-        return self._post(f"/v1/runs/{run}/nice", {"class": klass, "weight": weight})
+        given = {"class": klass, "weight": weight}
+        wanted = {name: value for name, value in given.items() if value not in (None, "")}
+        return self._post(f"/v1/runs/{run}/nice", wanted)
 
     def ingest(self, source: str, name: str, app: str = "") -> Any:
         return self._post("/v1/data", {"source": source, "name": name, "app": app})
@@ -190,4 +192,4 @@ class Client:
         return self._http.request("GET", f"{route}?{text}" if text else route)
 
     def _post(self, path: str, body: Any = None, *, timeout_s: float = 60.0) -> Any:
-        return self._http.request("POST", path, {} if body is None else body, timeout_s=timeout_s)
+        return self._http.request("POST", path, body, timeout_s=timeout_s)

@@ -10,7 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from kernos.console import commands
-from kernos.console.frame import AnyRequest, Console, Frame, see_other
+from kernos.console.frame import AnyRequest, Console, Frame, run_number, see_other
 
 
 def action_routes(console: Console) -> list[HTTPRouteHandler]:
@@ -25,14 +25,15 @@ def action_routes(console: Console) -> list[HTTPRouteHandler]:
         console.source(request).rollback(name, request.state.caller)
         return see_other(f"/services/{name}")
 
-    @get("/runs/{run_id:int}/stop", opt={"action": "runs:write"}, sync_to_thread=True)
-    def ask_stop(request: AnyRequest, run_id: FromPath[int]) -> Response[str]:
-        frame = Frame(f"Stop Run {run_id}", "runs", commands.stop(run_id))
-        return console.page(request, "stop.html", frame, run=console.source(request).run(run_id).run)
+    @get("/runs/{run_id:str}/stop", opt={"action": "runs:write"}, sync_to_thread=True)
+    def ask_stop(request: AnyRequest, run_id: FromPath[str]) -> Response[str]:
+        view = console.source(request).run(run_number(run_id)).run
+        frame = Frame(f"Stop Run {view.id}", "runs", commands.stop(view.id))
+        return console.page(request, "stop.html", frame, run=view)
 
-    @post("/runs/{run_id:int}/stop", opt={"action": "runs:write"}, sync_to_thread=True)
-    def stop(request: AnyRequest, run_id: FromPath[int]) -> Response[str]:
-        console.source(request).stop(run_id, request.state.caller)
-        return see_other(f"/runs/{run_id}")
+    @post("/runs/{run_id:str}/stop", opt={"action": "runs:write"}, sync_to_thread=True)
+    def stop(request: AnyRequest, run_id: FromPath[str]) -> Response[str]:
+        console.source(request).stop(run_number(run_id), request.state.caller)
+        return see_other(f"/runs/{run_number(run_id)}")
 
     return [ask_rollback, rollback, ask_stop, stop]

@@ -98,8 +98,8 @@ def whisker(
         body.append(
             Markup('<line class="span" x1="{}" x2="{}" y1="12" y2="12"/>').format(at["low"], at["high"])
         )
-        for end in ("low", "high"):
-            body.append(Markup('<line class="span" x1="{0}" x2="{0}" y1="8" y2="16"/>').format(at[end]))
+        foot = Markup('<line class="span" x1="{0}" x2="{0}" y1="8" y2="16"/>')
+        body += [foot.format(at["low"]), foot.format(at["high"])]
     body.append(Markup('<circle class="dot" cx="{}" cy="12" r="4.5"/>').format(at["value"]))
     ends = f"scale {figure(least)} to {figure(most)}"
     words = f"{figure(value)}, interval {figure(low)} to {figure(high)}, bound {figure(bound)}, {ends}"

@@ -9,7 +9,12 @@ BUILD = "kernos run app.py"
 
 
 def runs(state: str = "", kind: str = "", app: str = "", parent: int | None = None) -> str:
-    given = {"--state": state, "--kind": kind, "--app": app, "--parent": "" if parent is None else str(parent)}
+    given = {
+        "--state": state,
+        "--kind": kind,
+        "--app": app,
+        "--parent": "" if parent is None else str(parent),
+    }
     options = [f"{name} {quote(value)}" for name, value in given.items() if value]
     return " ".join(["kernos ps", *(options or ["--all"])])
 

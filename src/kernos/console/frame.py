@@ -10,6 +10,7 @@ from litestar import Request, Response
 
 from kernos.api.guard import cookie_name
 from kernos.base.clock import Clock
+from kernos.base.errors import NotFoundError
 from kernos.console.render import Renderer
 from kernos.console.source import Source
 from kernos.security.access import Caller
@@ -80,6 +81,12 @@ class Console:
             **context,
         )
         return Response(html, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS)
+
+
+def run_number(text: str) -> int:
+    if not text.isdecimal():
+        raise NotFoundError(f"There is no Run {text[:40]!r}.", hint="`kernos ps --all` lists the Runs there are.")
+    return int(text)
 
 
 def see_other(location: str) -> Response[str]:

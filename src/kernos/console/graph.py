@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from urllib.parse import quote
 
 from markupsafe import Markup
@@ -73,15 +74,12 @@ def layers_of(edges: Sequence[EdgeView], root: str) -> dict[str, int]:
     sources: dict[str, list[str]] = {}
     for edge in edges:
         sources.setdefault(edge.target, []).append(edge.source)
+    order, cut = _finished(sources, root)
     layer: dict[str, int] = {root: 0}
-    limit = len(layer) + len(edges)
-    queue = [root]
-    while queue:
-        target = queue.pop()
+    for target in reversed(order):
         for source in sources.get(target, []):
-            if layer.get(source, -1) < layer[target] + 1 < limit and source != target:
-                layer[source] = layer[target] + 1
-                queue.append(source)
+            if (target, source) not in cut:
+                layer[source] = max(layer.get(source, 0), layer[target] + 1)
     return layer
 
 
@@ -139,6 +137,28 @@ def graph(key: str, view: LineageView) -> Markup:
     ).format(drawn.width, drawn.height, drawn.width, drawn.height, key, key, key, key, words, body)
 
 
+def _finished(sources: Mapping[str, Sequence[str]], root: str) -> tuple[list[str], set[tuple[str, str]]]:
+    """Depth first from the root: each node after all its sources, and the edges that would close a cycle."""
+    order: list[str] = []
+    cut: set[tuple[str, str]] = set()
+    path, seen = {root}, {root}
+    stack = [(root, iter(sources.get(root, ())))]
+    while stack:
+        node, rest = stack[-1]
+        source = next(rest, None)
+        if source is None:
+            stack.pop()
+            path.discard(node)
+            order.append(node)
+        elif source in path:
+            cut.add((node, source))
+        elif source not in seen:
+            path.add(source)
+            seen.add(source)
+            stack.append((source, iter(sources.get(source, ()))))
+    return order, cut
+
+
 def _names(edges: Sequence[EdgeView], root: str) -> tuple[dict[str, str], dict[str, str]]:
     """What each node is called, and as what it went into others."""
     refs: dict[str, str] = {}
@@ -160,7 +180,7 @@ def _chain(index: int, edge: EdgeView, layer: Mapping[str, int]) -> list[str]:
 def _neighbours(chains: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     near: dict[str, list[str]] = {}
     for chain in chains:
-        for target, source in zip(chain, chain[1:], strict=False):
+        for target, source in pairwise(chain):
             near.setdefault(target, []).append(source)
             near.setdefault(source, []).append(target)
     return near

@@ -18,7 +18,7 @@ from kernos.console import commands
 from kernos.console.actions import action_routes
 from kernos.console.assets import asset_routes
 from kernos.console.charts import Part, Series
-from kernos.console.frame import AnyRequest, Console, Frame
+from kernos.console.frame import AnyRequest, Console, Frame, run_number
 from kernos.console.login import login_routes
 from kernos.console.problem import problem_handlers, problem_routes
 from kernos.console.render import Renderer
@@ -117,15 +117,15 @@ def _run_routes(console: Console) -> list[HTTPRouteHandler]:
             kinds=get_args(RunKind),
         )
 
-    @get("/runs/{run_id:int}", opt={"action": "runs:read"}, sync_to_thread=True)
-    def run(request: AnyRequest, run_id: FromPath[int]) -> Response[str]:
-        why = console.source(request).run(run_id)
+    @get("/runs/{run_id:str}", opt={"action": "runs:read"}, sync_to_thread=True)
+    def run(request: AnyRequest, run_id: FromPath[str]) -> Response[str]:
+        why = console.source(request).run(run_number(run_id))
         view = why.run
-        children = console.source(request).runs(RunFilter(parent=run_id)).runs
-        log = console.source(request).tail(run_id, _LOG_TAIL_BYTES)
+        children = console.source(request).runs(RunFilter(parent=view.id)).runs
+        log = console.source(request).tail(view.id, _LOG_TAIL_BYTES)
         living = view.state not in ENDED
-        topics = f"run:{run_id} tick" if living else f"run:{run_id}"
-        frame = Frame(f"Run {run_id}", "runs", commands.why(run_id), topics, f"Run {run_id} is {view.state}.")
+        topics = f"run:{view.id} tick" if living else f"run:{view.id}"
+        frame = Frame(f"Run {view.id}", "runs", commands.why(view.id), topics, f"Run {view.id} is {view.state}.")
         return console.page(
             request,
             "run.html",
@@ -216,9 +216,7 @@ def _catalog_routes(console: Console) -> list[HTTPRouteHandler]:
     def lineage(request: AnyRequest, ref: FromQuery[str] = "") -> Response[str]:
         ref = ref.strip()
         view = console.source(request).lineage(ref, request.state.caller) if ref else None
-        frame = Frame(
-            "Lineage", "catalog", commands.lineage(ref), "catalog"
-        )
+        frame = Frame("Lineage", "catalog", commands.lineage(ref), "catalog")
         return console.page(request, "lineage.html", frame, ref=ref, lineage=view)
 
     @get("/catalog/diff", opt={"action": "data:read"}, sync_to_thread=True)

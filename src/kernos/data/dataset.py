@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PART_ROWS = 1 << 20
 """A longer table is cut there, so a file that only grew shares its first parts with its past."""
-ROW_GROUP_ROWS = 1 << 17
+ROW_GROUP_ROWS = 1 << 15
 CODEC_LEVEL = 3
 
 

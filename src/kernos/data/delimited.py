@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kernos.base.errors import InvalidError
 
-_CHUNK_BYTES = 8 << 20
+_CHUNK_BYTES = 1 << 20
 _HEADER_LIMIT_BYTES = 1 << 20
 _QUOTE, _NEWLINE = ord('"'), ord("\n")
 _UTF8_HINT = "Save the file as UTF-8, for example: iconv -f ISO-8859-1 -t UTF-8 old.csv > new.csv."

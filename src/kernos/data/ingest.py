@@ -113,7 +113,7 @@ def _write(
     try:
         try:
             _sink(scan(source, kind, types), contract, work)
-        except pl.exceptions.ComputeError:
+        except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError):
             if kind != "csv":
                 raise
             _sink(scan(source, kind, infer(source, types) | types), contract, work)

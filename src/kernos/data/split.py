@@ -19,10 +19,12 @@ from kernos.data.rows import mix, row_hashes
 def held_out(frame: pl.DataFrame, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """True for the rows held out, shape [rows]. Splits with different seeds are independent of each other.
 
-    `share` is the expected share of distinct rows; the actual one varies as a binomial does.
+    Floats count as float32 holds them: a row that comes back from service, where inputs are float32, falls on
+    the side of the row it once was. `share` is the expected share of distinct rows; the actual one varies as a binomial does.
     """
     if not 0.0 <= share <= 1.0:
         raise InvalidError(f"A held-out share of {share} is not a share.", hint="Give a number from 0 to 1.")
     key = int.from_bytes(hashlib.blake2b(str(seed).encode(), digest_size=8).digest(), "little")
-    uniform = (mix(row_hashes(frame) ^ np.uint64(key)) >> np.uint64(11)) * 2.0**-53
+    served = frame.with_columns(pl.col(pl.Float64).cast(pl.Float32))
+    uniform = (mix(row_hashes(served) ^ np.uint64(key)) >> np.uint64(11)) * 2.0**-53
     return uniform < share

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from kernos.base.clock import Clock
-from kernos.base.errors import ConflictError
+from kernos.base.errors import ConflictError, KernosError
 from kernos.base.ids import RunId
 from kernos.base.settings import KernelSettings
 from kernos.catalog.records import ENDED, RunClass, RunRecord, RunState
@@ -104,12 +104,16 @@ class Kernel:
         with self._work:
             self._is_stopping = True
             self._work.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        if self._thread is None:
+            return
+        self._thread.join()
         self._follower.stop()
         self._executor.close(leave=leave)
         if not leave:
-            self._store.write(_put_back)
+            try:
+                self._store.write(_put_back)
+            except KernosError:  # the next kernel finds them lost, which costs them an attempt
+                logger.warning("the stopped Runs could not be queued again", exc_info=True)
 
     def submit(self, spec: RunSpec) -> RunRecord:
         """Durable when it returns. A key that is known gives the Run that has it."""

@@ -13,7 +13,7 @@ from kernos.catalog.records import ENDED, EventRecord, RunRecord
 from kernos.catalog.store import SqlStore
 from kernos.kernel.lifecycle import find
 
-_TURN_S = 0.25
+_TURN_S = 0.1
 """How late a stop is noticed."""
 _PAGE = 1000
 

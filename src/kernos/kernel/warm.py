@@ -84,7 +84,9 @@ class WarmParent:
             self._watch()
             self._finish()
             self._tell_if_idle()
+        self._hang_up()
         self._listener.close()
+        self._selector.close()
 
     def serve(self, kernel: socket.socket) -> None:
         """Obey this connection, and no other."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -17,7 +18,7 @@ from kernos.catalog.records import ArtifactRecord, DeploymentRecord, NameRecord,
 from kernos.catalog.store import Reader, SqlStore, Transaction
 from kernos.loop.apps import app_of_code
 from kernos.models.package import open_package
-from kernos.runtime.wanted import Caller, Revision, Route, Status, Wanted
+from kernos.runtime.wanted import Caller, Revision, Route, Status, Traffic, Wanted
 from kernos.security.access import actions_of
 from kernos.security.keys import SigningKey, VerifyKey
 from kernos.serve.rollout import Promote, RollBack, Rollout, Rules, Tick, Wait
@@ -192,7 +193,8 @@ class Deployer:
             case Promote(reason=reason):
                 self._settle(key, lambda tx, record: self._promote(tx, record, version, reason))
             case RollBack(reason=reason):
-                self._settle(key, lambda tx, record: self._drop_canary(tx, record, "kernel", reason))
+                seen = {} if tick.traffic is None else _counted(tick.traffic)
+                self._settle(key, lambda tx, record: self._drop_canary(tx, record, "kernel", reason, seen))
             case Wait():
                 pass
 
@@ -225,15 +227,23 @@ class Deployer:
             reason=reason,
         )
 
-    def _drop_canary(self, tx: Transaction, before: DeploymentRecord, principal: str, reason: str) -> None:
+    def _drop_canary(
+        self,
+        tx: Transaction,
+        before: DeploymentRecord,
+        principal: str,
+        reason: str,
+        seen: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         phase = "rolled_back" if before.live is not None else "stopped"
         record = msgspec.structs.replace(
             before, canary=None, share=0.0, phase=phase, reason=reason, since_ms=tx.at_ms
         )
+        self._unname_canary(tx, before.app)
         tx.put(record)
         tx.emit(
             "deployment.rolled_back", f"service:{before.app}", principal,
-            version=before.canary, to=before.live, reason=reason,
+            version=before.canary, to=before.live, reason=reason, **seen,
         )  # fmt: skip
 
     def _unname_canary(self, tx: Transaction, app: str) -> None:
@@ -249,6 +259,11 @@ class Deployer:
         assert package is not None
         path, _, model_version = str(package.meta["model_ref"]).partition("@")
         move_name(tx, path, name, int(model_version), principal, reason)
+
+
+def _counted(traffic: Traffic) -> dict[str, int]:
+    """What the journal keeps of a canary that was taken back."""
+    return {"requests": traffic.requests, "errors": traffic.errors, "rescued": traffic.rescued}
 
 
 def _rules(deployment: DeploymentRecord, settings: LoopSettings) -> Rules:

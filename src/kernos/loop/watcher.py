@@ -26,6 +26,10 @@ from kernos.spec.manifest import Manifest, Trigger
 
 ARL_ROWS = 10_000.0
 """Mean number of unchanged rows to a false alarm, at the least."""
+MOST_SEGMENTS = 64
+"""What one look takes in at most; the next one takes the rest."""
+RETRY_MS = 15_000
+"""A look that failed is tried again after this time."""
 LABELS_TO_RETRAIN = 200
 """Fewer labelled rows than this say too little about the new population."""
 
@@ -78,7 +82,7 @@ class Watcher:
         self, deployment: DeploymentRecord, record: MonitorRecord | None, segments: list[str]
     ) -> None:
         done = set(record.figures["segments"]) if record else set()
-        fresh = [name for name in segments if name not in done]
+        fresh = [name for name in segments if name not in done][:MOST_SEGMENTS]
         if not fresh:
             return
         with self._store.read() as reader:
@@ -202,6 +206,12 @@ def _trigger_of(manifest: Manifest) -> Trigger:
     if manifest.service is None:
         return Trigger()
     return flow_of(manifest, manifest.service.flow).trigger
+
+
+def _may_look_again(last: RunRecord, now_ms: int) -> bool:
+    if last.ended_ms is None:
+        return False
+    return last.state == "done" or abs(now_ms - last.ended_ms) > RETRY_MS
 
 
 def _alarms(deployment: DeploymentRecord, record: MonitorRecord | None) -> list[Alarm]:

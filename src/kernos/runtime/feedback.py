@@ -1,4 +1,4 @@
-"""Labels that come back: `POST /v2/feedback {"items": [{"id": …, "values": {…}}]}`, checked item by item."""
+"""Labels that come back, checked item by item: `{"items": [{"id": …, "values": {…}}]}`."""
 
 from __future__ import annotations
 

@@ -10,18 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from email.utils import formatdate
-from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httptools
-import msgspec
 
-from kernos.base.clock import Clock
-from kernos.base.errors import KernosError
-from kernos.base.settings import PlaneSettings
+from kernos.runtime.exchange import Reply, Request, refusal
+
+if TYPE_CHECKING:
+    from kernos.runtime.server import Server
 
 _log = logging.getLogger(__name__)
 
@@ -37,152 +33,6 @@ _BUFFER_BODIES = 4
 """Unfinished bodies of all connections together hold at most this many times the largest body."""
 _LENGTHS = frozenset(map(len, (b"authorization", b"content-length", b"expect", b"connection")))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_JSON = b"application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    body: bytes
-    kind: bytes = _JSON
-    headers: bytes = b""
-    """Further header lines, each ending in CRLF."""
-
-
-def refusal(status: int, code: str, message: str, hint: str = "", headers: bytes = b"") -> Reply:
-    """An error in the form of the Open Inference Protocol v2, with Kernos' code and hint."""
-    body = msgspec.json.encode({"error": message, "code": code, "hint": hint})
-    return Reply(status, body, headers=headers)
-
-
-def refusal_of(error: KernosError) -> Reply:
-    return refusal(error.status, error.code, error.message, error.hint)
-
-
-class Request:
-    """One request, and its place in the order of answers. Lives on the event loop."""
-
-    __slots__ = (
-        "_connection",
-        "_reply",
-        "authorization",
-        "body",
-        "close",
-        "method",
-        "principal",
-        "received_s",
-        "refused",
-        "subject",
-        "url",
-    )
-
-    def __init__(self, connection: Connection, received_s: float) -> None:
-        self._connection = connection
-        self._reply: bytes | None = None
-        self.received_s = received_s
-        """Monotonic time at which its last bytes were read."""
-        self.method = b""
-        self.url = b""
-        self.authorization = b""
-        self.principal = ""
-        self.body = b""
-        self.subject: Any = None
-        """What `admit` found; `serve` uses it."""
-        self.refused: Reply | None = None
-        self.close = False
-
-    @property
-    def gone(self) -> bool:
-        """The client has left: nobody waits for this answer."""
-        return self._connection.closed
-
-    @property
-    def is_last(self) -> bool:
-        """Nothing of this connection waits or comes behind it."""
-        return self._connection.newest is self
-
-    def answer(self, status: int, body: bytes, kind: bytes = _JSON, headers: bytes = b"") -> None:
-        """Answer once. The bytes leave when all earlier requests of the connection are answered."""
-        self._reply = self._connection.server.render(self, status, body, kind, headers)
-        self._connection.flush()
-
-    def send(self, reply: Reply) -> None:
-        self.answer(reply.status, reply.body, reply.kind, reply.headers)
-
-
-Admit = Callable[[Request], Reply | None]
-"""Called when the head of a request is there, before its body is read; a Reply refuses it."""
-Serve = Callable[[Request], None]
-"""Called when the request is whole; answers now or later, on the event loop."""
-
-
-class Server:
-    """The connections of one listener. `sweep` must be called about once a second."""
-
-    def __init__(self, settings: PlaneSettings, clock: Clock, admit: Admit, serve: Serve) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.admit = admit
-        self.serve = serve
-        self.connections: set[Connection] = set()
-        self.refused = 0
-        """Requests answered 4xx."""
-        self.buffered_bytes = 0
-        """Of bodies that are still coming."""
-        self.draining = False
-        self.empty = asyncio.Event()
-        """Set when `drain` was called and the last connection has gone."""
-        self._starts: dict[int, bytes] = {}
-        self._date = b""
-        self._set_date()
-
-    def connect(self) -> Connection:
-        return Connection(self)
-
-    def render(self, request: Request, status: int, body: bytes, kind: bytes, headers: bytes) -> bytes:
-        if 400 <= status < 500:
-            self.refused += 1
-        start = self._starts.get(status) or self._start(status)
-        if request.close or (self.draining and request.is_last):
-            request.close = True
-            headers += b"Connection: close\r\n"
-        content = b"" if request.method == b"HEAD" else body
-        return b"%b%bContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-            start,
-            self._date,
-            kind,
-            headers,
-            len(body),
-            content,
-        )
-
-    def sweep(self) -> None:
-        """Cut off who is too slow, silent or idle: one pass over all, so that a request costs no timer."""
-        self._set_date()
-        now_s = self.clock.monotonic_s()
-        for connection in list(self.connections):
-            connection.sweep(now_s)
-
-    def drain(self) -> None:
-        """Answer what has come, keep no connection."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.end_if_idle()
-        self.forget(None)
-
-    def forget(self, connection: Connection | None) -> None:
-        """A connection has gone."""
-        if connection is not None:
-            self.connections.discard(connection)
-        if self.draining and not self.connections:
-            self.empty.set()
-
-    def _start(self, status: int) -> bytes:
-        start = self._starts[status] = b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
-        return start
-
-    def _set_date(self) -> None:
-        self._date = b"Date: %b\r\n" % formatdate(self.clock.wall_ms() / 1000, usegmt=True).encode()
 
 
 class Connection(asyncio.Protocol):
@@ -293,7 +143,7 @@ class Connection(asyncio.Protocol):
         if request.refused is not None:
             self._cut(request.refused)
         waiting = Request(self, self._now_s)
-        waiting._reply = _CONTINUE
+        waiting.reply = _CONTINUE
         self._pending.append(waiting)
         self.flush()
 
@@ -339,7 +189,7 @@ class Connection(asyncio.Protocol):
         pending = self._pending
         if self.closed:
             return
-        while pending and (reply := pending[0]._reply) is not None:
+        while pending and (reply := pending[0].reply) is not None:
             request = pending.popleft()
             self._transport.write(reply)
             if request.close:

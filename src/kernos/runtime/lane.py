@@ -21,7 +21,7 @@ from kernos.base.clock import Clock
 from kernos.runtime.batcher import Batcher
 from kernos.runtime.counters import Counters
 from kernos.runtime.engine import NUMPY_TYPES
-from kernos.runtime.http import Request
+from kernos.runtime.exchange import Request
 from kernos.runtime.oip import Codec, Decoded
 from kernos.runtime.signature import Signature
 

@@ -24,10 +24,11 @@ from kernos.base.settings import PlaneSettings
 from kernos.base.version import VERSION
 from kernos.runtime.batcher import Batcher
 from kernos.runtime.counters import Gauge, exposition
+from kernos.runtime.exchange import Reply, Request, refusal, refusal_of
 from kernos.runtime.feedback import FeedbackItem, read_feedback
-from kernos.runtime.http import Reply, Request, Server, refusal, refusal_of
 from kernos.runtime.lane import Job, Lane, Loaded, Ran
 from kernos.runtime.oip import Decoded
+from kernos.runtime.server import Server
 from kernos.runtime.services import Service
 from kernos.runtime.tensors import near
 from kernos.runtime.wanted import Revision, Traffic, Wanted

@@ -23,7 +23,7 @@ from kernos.runtime.wanted import Caller, Revision, Route, Status, Wanted
 from kernos.security.dsse import sign_statement
 from kernos.security.keys import SigningKey
 
-TOKEN = "kernos_test"  # a token of tests alone
+TOKEN = "kernos_test"  # noqa: S105 - of tests alone
 APP = "m"
 START_S = 60.0
 SIGNATURE = Signature(
@@ -48,7 +48,7 @@ class PlaneHome:
         onnx = linear(factor)
         digest = of_bytes(onnx)
         manifest = PackageManifest(1, APP, digest, SIGNATURE, "y", digest, [], 0, {}, {}, "0")
-        files = {name: b"{}" for name in ("gates.json", "lineage.json", "reference.json", "replay.json")}
+        files = dict.fromkeys(("gates.json", "lineage.json", "reference.json", "replay.json"), b"{}")
         files |= {"card.md": b"# m\n", "model.onnx": onnx, "manifest.json": msgspec.json.encode(manifest)}
         digests = {name: of_bytes(data) for name, data in files.items()}
         path = self.home / f"{APP}-{version}.kpkg"

@@ -1,4 +1,5 @@
-"""A connection to the data plane without a network: bytes in, answers out, a clock and a loop that stand still."""
+"""A connection to the data plane without a network: bytes in, answers out, a clock and a loop that stand
+still."""
 
 from __future__ import annotations
 
@@ -16,14 +17,16 @@ from kernos.base.clock import ManualClock
 from kernos.base.errors import KernosError
 from kernos.base.settings import PlaneSettings
 from kernos.runtime.batcher import Batcher
+from kernos.runtime.exchange import Reply, Request, refusal
 from kernos.runtime.feedback import FeedbackItem
-from kernos.runtime.http import Connection, Server
+from kernos.runtime.http import Connection
 from kernos.runtime.lane import Loaded
 from kernos.runtime.plane import Answered, Journal, Plane
+from kernos.runtime.server import Server
 from kernos.runtime.signature import Signature, TensorSpec
 from kernos.runtime.wanted import Caller, Revision, Route, Wanted
 
-TOKEN = "kernos_test"
+TOKEN = "kernos_test"  # noqa: S105 - of tests alone
 WIDTH = 3
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
@@ -83,6 +86,13 @@ class Wire:
     def send(self, data: bytes) -> None:
         self.connection.data_received(data)
 
+    def reads(self) -> bool:
+        """The server takes more from this client."""
+        return self.transport.is_reading
+
+    def is_over(self) -> bool:
+        return self.transport.is_closed
+
     def take(self) -> list[Answer]:
         """The answers since the last call."""
         data, self.transport.sent = self.transport.sent, b""
@@ -95,6 +105,36 @@ class Wire:
             answers.append(Answer(int(lines[0].split()[1]), headers, data[:length]))
             data = data[length:]
         return answers
+
+
+SMALL = PlaneSettings(body_limit_bytes=1000, header_limit_bytes=500, connection_limit=2, body_timeout_s=5)
+
+
+class Echo:
+    """A server that answers with method, path and body; `/later…` waits, `/no` is refused at its head."""
+
+    def __init__(self, settings: PlaneSettings = SMALL) -> None:
+        self.clock = ManualClock()
+        self.waiting: list[Request] = []
+        self.server = Server(settings, self.clock, self.admit, self.serve)
+
+    def admit(self, request: Request) -> Reply | None:
+        return refusal(403, "denied", "no") if request.url == b"/no" else None
+
+    def serve(self, request: Request) -> None:
+        if request.url.startswith(b"/bug"):
+            raise RuntimeError("a bug")
+        if request.url.startswith(b"/later"):
+            self.waiting.append(request)
+        else:
+            echo(request)
+
+    def wire(self) -> Wire:
+        return Wire(self.server)
+
+
+def echo(request: Request) -> None:
+    request.answer(200, request.method + b" " + request.url + b" " + request.body)
 
 
 def post(path: str, body: bytes, *headers: str, token: str = TOKEN) -> bytes:
@@ -160,9 +200,14 @@ class Bench:
         self.plane = Plane(loop, settings, self.clock, "boot", self.notebook.journal())
 
     def serve(
-        self, models: Mapping[int, Run], route: Route | None = None, *, failures: Sequence[tuple[str, int, str]] = (),
-        signatures: Mapping[int, Signature] | None = None, is_threaded: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        models: Mapping[int, Run],
+        route: Route | None = None,
+        *,
+        failures: Sequence[tuple[str, int, str]] = (),
+        signatures: Mapping[int, Signature] | None = None,
+        is_threaded: bool = False,
+    ) -> None:
         """Bring `models` (version -> run) into service; the first is live unless `route` says otherwise."""
         refused = [(version, f"digest{version}") for _, version, _ in failures]
         revisions = [
@@ -198,12 +243,11 @@ class Bench:
 
     def wait(self, is_done: Callable[[], bool]) -> None:
         """Turn until the engine's thread has brought it about."""
-
-        async def watch() -> None:
-            while not is_done():
-                await asyncio.sleep(0.001)
-
-        self.loop.run_until_complete(asyncio.wait_for(watch(), 10))
+        deadline_s = self.loop.time() + 10
+        while not is_done():
+            assert self.loop.time() < deadline_s, "the engine's thread has not brought it about"
+            self.loop.call_later(0.001, self.loop.stop)
+            self.loop.run_forever()
 
     def _digests(self, models: Mapping[int, Run]) -> list[tuple[int, str]]:
         return [(version, f"digest{version}") for version in models]

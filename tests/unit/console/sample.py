@@ -105,7 +105,7 @@ def sample_runs() -> list[RunView]:
 def stages(*states: str) -> list[StageView]:
     names = ("ingest", "prepare", "train", "gate", "package", "deploy", "infer", "observe")
     details = (
-        "/data/diabetes@3, 442 rows", "clean: recalled", "4 of 8 trials done, best 0.734", "waits for the model", "", 
+        "/data/diabetes@3, 442 rows", "clean: recalled", "4 of 8 trials done, best 0.734", "waits for the model", "",
         "@2 live, @3 takes 10 %", "12,480 requests, p99 3.2 ms", "no drift in 12,480 rows",
     )  # fmt: skip
     runs = (17, 22, 23, None, None, None, None, 29)

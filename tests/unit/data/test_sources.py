@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,24 @@ def test_a_key_that_appears_late_in_json_lines_is_kept(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"a":1}\n' * 20_000 + '{"a":1,"b":"x"}\n')
 
     assert scan(tmp_path / "t.jsonl", "json lines", {"a": pl.Float64()}).collect().row(-1) == (1.0, "x")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["2024-01-02 03:04:05", "2024-01-02T03:04:05", "2024-01-02 03:04:05.000", "2024-01-02T03:04:05.000"],
+)
+def test_times_of_one_format_are_read_with_and_without_a_contract(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "t.csv").write_text(f"a,b\n{cell},1\n,2\n")
+
+    for types in ({}, {"a": pl.Datetime("us")}):
+        table = scan(tmp_path / "t.csv", "csv", types).collect()
+
+        assert table["a"].to_list() == [datetime(2024, 1, 2, 3, 4, 5), None]
+
+
+def test_dates_and_times_may_mix_where_the_contract_says_datetime(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\n2024-01-02\n2024-01-02 03:04:05\n")
+
+    table = scan(tmp_path / "t.csv", "csv", {"a": pl.Datetime("us")}).collect()
+
+    assert table["a"].to_list() == [datetime(2024, 1, 2), datetime(2024, 1, 2, 3, 4, 5)]

@@ -12,6 +12,7 @@ import pytest
 from kernos.base.clock import SystemClock
 from kernos.base.errors import ConflictError, InvalidError, NotFoundError, RefusedError, UnavailableError
 from kernos.base.ids import RunId
+from kernos.base.settings import KernelSettings
 from kernos.catalog.records import RunRecord
 from kernos.catalog.store import SqlStore, Transaction
 from kernos.kernel import driver
@@ -269,6 +270,8 @@ def test_renice_decides_who_is_next(kernel: Kernel, executor: ManualExecutor, ge
     executor.wait_for(lambda: len(executor.started) == 2)
 
     niced = kernel.renice(runs[3], "interactive", 2.0, "ann")
+    while "first in class interactive" not in kernel.why(runs[3]).because[0]:
+        pass
     executor.end(executor.started[0], ok={})
     executor.wait_for(lambda: len(executor.started) == 3)
 
@@ -386,7 +389,7 @@ def test_ends_and_starts_survive_a_full_disk(
     monkeypatch.setattr(driver, "_BACKOFF_S", 0.001)
     store = FailingStore(f"sqlite:///{tmp_path}/full.db")
     store.open()
-    settings = driver.KernelSettings(cpus=1.0, memory_bytes=2**33)
+    settings = KernelSettings(cpus=1.0, memory_bytes=2**33)
     kernel = Kernel(
         store,
         executor,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kernos.base.ids import RunId
-from kernos.kernel.policy import AGED_EVERY, CLASSES, PATIENCE_S
+from kernos.kernel.policy import AGED_EVERY, CLASSES, PATIENCE_S, Shape
 from kernos.kernel.scheduler import (
     HOLD_S,
     Capacity,
@@ -260,7 +260,10 @@ def test_an_adopted_run_holds_even_what_there_is_not() -> None:
 
     core.check()
     assert core.held()[0] == 5.0
-    assert core.feed(Exited(RunId(2), "lost"))[0] == Requeue(RunId(2), "attempt 1 of 2 was lost")
+    assert core.feed(Exited(RunId(2), "lost")) == [
+        End(RunId(2), "failed", "asks for 4.0 cpus, this machine has 1.0 for Runs")
+    ]
+    assert core.feed(Exited(RunId(1), "lost"))[0] == Requeue(RunId(1), "attempt 1 of 2 was lost")
 
 
 def test_a_run_found_running_waits_no_more() -> None:
@@ -333,11 +336,16 @@ def test_a_run_held_back_names_the_one_it_waits_for() -> None:
 
 def test_ten_thousand_queued_runs_cost_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
     core = scheduler(cpus=1.0)
-    looked: list[object] = []
+    looked: list[Shape] = []
     for run in range(1, 10_001):
         core.feed(ask(run, owner=f"owner {run % 100}"))
-    fits = Scheduler._fits
-    monkeypatch.setattr(Scheduler, "_fits", lambda self, shape: looked.append(shape) or fits(self, shape))
+    fits = core._fits
+
+    def counted(shape: Shape) -> bool:
+        looked.append(shape)
+        return fits(shape)
+
+    monkeypatch.setattr(core, "_fits", counted)
 
     for run in range(1, 101):
         core.feed(Tick(float(run)))

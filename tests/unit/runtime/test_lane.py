@@ -191,7 +191,11 @@ def test_zeros_have_the_signatures_types() -> None:
         seen.update({name: (array.dtype.str, array.shape) for name, array in inputs.items()})
         return {}
 
-    specs = [TensorSpec("a", "BYTES", [-1, 1]), TensorSpec("b", "INT64", [-1, 2]), TensorSpec("c", "BOOL", [3])]
+    specs = [
+        TensorSpec("a", "BYTES", [-1, 1]),
+        TensorSpec("b", "INT64", [-1, 2]),
+        TensorSpec("c", "BOOL", [3]),
+    ]
     warmed(loaded(run, Signature("other", specs, [])), SystemClock())
 
     assert seen == {"a": ("|O", (1, 1)), "b": ("<i8", (1, 2)), "c": ("|b1", (3,))}

@@ -37,7 +37,12 @@ def test_a_prediction_is_answered_counted_and_recorded(one: Bench) -> None:
     assert (traffic.app, traffic.version, traffic.requests, traffic.rows, traffic.errors) == ("m", 3, 1, 2, 0)
     assert sum(traffic.latency_ms_buckets) == 1
     (answered,) = one.notebook.answered
-    assert (answered.model.version, answered.first, answered.rows, answered.principals) == (3, 0, [2], ["ann"])
+    assert (answered.model.version, answered.first, answered.rows, answered.principals) == (
+        3,
+        0,
+        [2],
+        ["ann"],
+    )
     assert answered.outputs[1].tolist() == [[6.0], [1.0]]
 
 
@@ -63,7 +68,9 @@ def test_the_unknown_caller_learns_nothing(one: Bench, token: str, path: str) ->
     assert answer.json["code"] == "unauthenticated"
 
 
-@pytest.mark.parametrize("header", ["Authorization: Basic a2Vybm9z", "Authorization: Bearer", "Authorization: \xff"])
+@pytest.mark.parametrize(
+    "header", ["Authorization: Basic a2Vybm9z", "Authorization: Bearer", "Authorization: \xff"]
+)
 def test_other_credentials_are_none(one: Bench, header: str) -> None:
     one.serve({1: summing})
 
@@ -96,7 +103,9 @@ def test_a_wrong_path_is_told_what_is_right(one: Bench, path: str, status: int, 
     assert told in answer.json["error"] + answer.json["hint"]
 
 
-@pytest.mark.parametrize("path", ["/v2/models/m/infer?x=1", "/v2/models/%6d/infer", "/v2/models/m/infer/", "http://h" + PATH])
+@pytest.mark.parametrize(
+    "path", ["/v2/models/m/infer?x=1", "/v2/models/%6d/infer", "/v2/models/m/infer/", "http://h" + PATH]
+)
 def test_a_path_may_be_spelt_otherwise(one: Bench, path: str) -> None:
     one.serve({1: summing})
 

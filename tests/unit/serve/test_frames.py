@@ -12,7 +12,10 @@ NOTES = st.builds(
     Notes,
     st.integers(0, 2**53),
     st.text(max_size=5),
-    st.lists(st.tuples(st.text(max_size=9), st.dictionaries(st.text(max_size=3), st.integers(-9, 9), max_size=2)), max_size=3),
+    st.lists(
+        st.tuples(st.text(max_size=9), st.dictionaries(st.text(max_size=3), st.integers(-9, 9), max_size=2)),
+        max_size=3,
+    ),
 )
 
 

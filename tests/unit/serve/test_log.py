@@ -1,4 +1,5 @@
-"""The prediction log: what is recorded comes back, cut off where the power went; feedback is there before it is thanked for."""
+"""The prediction log: what is recorded comes back, cut off where the power went; feedback is there before
+it is thanked for."""
 
 from __future__ import annotations
 
@@ -27,7 +28,11 @@ from kernos.testing.wire import TABLE, infer_body, summing
 
 MIXED = Signature(
     task="classification",
-    inputs=[TensorSpec("age", "INT64", [-1, 1]), TensorSpec("job", "BYTES", [-1, 1]), TensorSpec("ears", "FP32", [-1, 2])],
+    inputs=[
+        TensorSpec("age", "INT64", [-1, 1]),
+        TensorSpec("job", "BYTES", [-1, 1]),
+        TensorSpec("ears", "FP32", [-1, 2]),
+    ],
     outputs=[TensorSpec("label", "BYTES", [-1]), TensorSpec("odds", "FP32", [-1, 2])],
 )
 ITEM = FeedbackItem("b-0", {"y": 1})
@@ -87,7 +92,13 @@ def test_predictions_come_back_by_column(tmp_path: Path) -> None:
     (path,) = segments(tmp_path)
     one, two = read_segment(path)
     assert (one.id, one.app, one.version, one.principal, one.rescued) == ("b-1e", "m", 2, "caller0", False)
-    assert (two.id, two.principal, two.rescued, two.latency_ms, two.at_ms) == ("b-1f", "caller1", True, 0.5, 1000)
+    assert (two.id, two.principal, two.rescued, two.latency_ms, two.at_ms) == (
+        "b-1f",
+        "caller1",
+        True,
+        0.5,
+        1000,
+    )
     assert one.inputs == {"a": [1.0], "b": [2.0], "c": [3.0]}
     assert two.inputs == {"a": [4.0, 7.0], "b": [5.0, 8.0], "c": [6.0, 9.0]}
     assert two.outputs == {"label": [1, 1], "sum": [15.0, 24.0]}
@@ -95,7 +106,11 @@ def test_predictions_come_back_by_column(tmp_path: Path) -> None:
 
 
 def test_texts_and_tensors_come_back(tmp_path: Path) -> None:
-    values: list[Packed] = [pack([40, 41], "INT64", ["age"]), ["cook", "poet"], pack([1, 2, 3, 4], "FP32", ["ears"])]
+    values: list[Packed] = [
+        pack([40, 41], "INT64", ["age"]),
+        ["cook", "poet"],
+        pack([1, 2, 3, 4], "FP32", ["ears"]),
+    ]
     inputs = Decoded(2, values, [[2, 1], [2, 1], [2, 2]])
     outputs = [np.array(["yes", "no"], dtype=object), np.array([[1, 0], [0, 1]], dtype=np.float64)]
     with writing(tmp_path) as log:
@@ -107,7 +122,9 @@ def test_texts_and_tensors_come_back(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=3), min_size=1, max_size=5), st.data())
-def test_a_torn_segment_gives_what_was_whole(tmp_path_factory: pytest.TempPathFactory, sizes: list[list[int]], data: st.DataObject) -> None:
+def test_a_torn_segment_gives_what_was_whole(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[list[int]], data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("log")
     with writing(folder, flush_s=0.0) as log:
         first = 0
@@ -176,7 +193,9 @@ def test_feedback_is_on_disk_when_it_is_acknowledged(tmp_path: Path) -> None:
     assert len(read_segment(segments(tmp_path)[0])) == 1
 
 
-def test_a_disk_that_refuses_costs_predictions_but_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_refuses_costs_predictions_but_no_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "log"
     with writing(folder) as log:
         folder.rmdir()

@@ -23,7 +23,9 @@ def _logging() -> Iterator[None]:
     root.setLevel(level)
 
 
-def test_a_taken_port_is_an_error_that_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_taken_port_is_an_error_that_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code = main(["--home", str(tmp_path), "--port", str(taken.getsockname()[1])])
 
@@ -35,7 +37,11 @@ def test_a_taken_port_is_an_error_that_says_what_to_do(tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize(
     ("host", "port", "told"),
-    [("0.0.0.0", "0", "without TLS"), ("example.org", "0", "not an address"), ("127.0.0.1", "70000", "not a port")],
+    [
+        ("0.0.0.0", "0", "without TLS"),
+        ("example.org", "0", "not an address"),
+        ("127.0.0.1", "70000", "not a port"),
+    ],
 )
 def test_an_address_that_is_not_loopback_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str, port: str, told: str

@@ -6,9 +6,9 @@ const LEAST_SILENCE_MS = 5000; // between two spoken sentences
 const COPIED_MS = 1600;
 
 const main = document.getElementById("main");
-const panel = document.getElementById("live");
-const word = document.getElementById("live-word");
-const pause = document.getElementById("pause");
+const panel = document.getElementById("updates");
+const word = document.getElementById("updates-word");
+const pause = document.getElementById("updates-pause");
 
 document.documentElement.classList.add("js");
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from kernos.base.errors import CorruptError
 from kernos.base.ids import Digest
 from kernos.data.dataset import load, scan
 from kernos.data.manifest import DatasetManifest
@@ -18,7 +21,7 @@ from kernos.models.package import open_package
 from kernos.monitor.features import Reference
 from kernos.monitor.watch import Watch
 from kernos.security.keys import VerifyKey
-from kernos.serve.log import Feedback, Prediction, read_segment
+from kernos.serve.log import Prediction, read_feedback, read_segment
 
 PENDING_ROWS = 50_000
 """How many of the newest predictions a late label may still find."""
@@ -27,9 +30,10 @@ PENDING_ROWS = 50_000
 def run(task: Task) -> dict[str, Any]:
     room = Room(task)
     payload = room.payload
-    predictions, feedback = _read_log([Path(path) for path in payload["segments"]], payload["app"])
+    log = _read_log([Path(path) for path in payload["segments"]], payload["app"])
+    predictions = log.predictions
     logged, pending = _log_predictions(room, predictions)
-    labelled, newly = _join_labels(room, feedback, pending, payload["target"])
+    labelled, newly = _join_labels(room, log.feedback, pending, payload["target"])
     watch = _watch(room)
     columns = payload["columns"]
     if predictions is not None:
@@ -45,40 +49,55 @@ def run(task: Task) -> dict[str, Any]:
         "labelled": labelled,
         "state": room.blobs.put(watch.state()),
         "figures": watch.report(),
+        "damaged": log.damaged,
         "rows": 0 if predictions is None else predictions.height,
         "labels": 0 if newly is None else newly.height,
     }
 
 
-def _read_log(segments: list[Path], app: str) -> tuple[pl.DataFrame | None, pl.DataFrame | None]:
-    """The app's predictions and feedback in log order, one line a row."""
-    predictions: list[pl.DataFrame] = []
+@dataclass(frozen=True, slots=True)
+class _Log:
+    predictions: pl.DataFrame | None
+    feedback: pl.DataFrame | None
+    damaged: list[str]
+    """Segments that could not be read, with the reason: set aside, so that the others are not held up."""
+
+
+def _read_log(segments: list[Path], app: str) -> _Log:
+    """The app's predictions and all feedback in log order, one line a row."""
+    predictions: dict[str, list[Any]] = {}
     feedback: list[dict[str, Any]] = []
+    damaged: list[str] = []
     for segment in segments:
-        for record in read_segment(segment):
-            match record:
-                case Prediction(app=named) if named == app:
-                    predictions.append(_prediction_rows(record))
-                case Feedback():
-                    feedback.append({"prediction_id": _row_id(record.id), **record.values})
-                case Prediction():
-                    pass
-    frame = pl.concat(predictions, how="diagonal_relaxed") if predictions else None
-    return frame, pl.DataFrame(feedback, infer_schema_length=None) if feedback else None
-
-
-def _prediction_rows(record: Prediction) -> pl.DataFrame:
-    rows = len(next(iter(record.inputs.values())))
-    outputs = {f"_{name}": values for name, values in record.outputs.items()}
-    frame = pl.DataFrame({**record.inputs, **outputs})
-    return frame.with_columns(
-        pl.Series("prediction_id", [f"{record.id}:{row}" for row in range(rows)]),
-        pl.lit(record.at_ms).alias("at_ms"),
-        pl.lit(record.version).alias("version"),
-        pl.lit(record.principal).alias("principal"),
-        pl.lit(record.latency_ms).alias("latency_ms"),
-        pl.lit(record.rescued).alias("rescued"),
+        try:
+            for prediction in read_segment(segment):
+                if prediction.app == app:
+                    _add_rows(predictions, prediction)
+            feedback += [{**told.values, "prediction_id": _row_id(told.id)} for told in read_feedback(segment)]
+        except CorruptError as error:
+            damaged.append(error.message)
+    return _Log(
+        pl.DataFrame(predictions, strict=False) if predictions else None,
+        pl.DataFrame(feedback, infer_schema_length=None) if feedback else None,
+        damaged,
     )
+
+
+def _add_rows(columns: dict[str, list[Any]], record: Prediction) -> None:
+    """Outputs are told apart from inputs by `_`; an output of several values a row becomes several columns."""
+    rows = len(next(iter(record.inputs.values())))
+    values: dict[str, Sequence[Any]] = dict(record.inputs)
+    for name, output in record.outputs.items():
+        if output and isinstance(output[0], list):
+            values |= {f"_{name}_{place}": column for place, column in enumerate(zip(*output, strict=True))}
+        else:
+            values[f"_{name}"] = output
+    values["prediction_id"] = [f"{record.id}:{row}" for row in range(rows)]
+    for name in ("at_ms", "version", "principal", "latency_ms", "rescued"):
+        values[name] = [getattr(record, name)] * rows
+    before = len(columns["prediction_id"]) if columns else 0
+    for name in columns.keys() | values.keys():
+        columns.setdefault(name, [None] * before).extend(values.get(name) or [None] * rows)
 
 
 def _row_id(text: str) -> str:
