@@ -5,7 +5,7 @@
 Kernos does more than pandas here: SHA-256 of the source, the shape of every line, a contract on four columns, statistics,
 content-addressed parts, fsync. Each run is a process of its own; the figures are its wall time from the first call to
 the last, without imports, its CPU time and its peak resident memory. Runs alternate; Kernos runs twice a round, as A
-and B, and their ratio is the noise. The best round counts. The file is read once before, so the disk is warm for all.
+and B, and their ratio is the noise. The best round counts. The file was just written, so the disk is warm for all.
 
 `--peer-python` is a Python that has pandas and pyarrow; the default is this one.
 """
@@ -43,7 +43,7 @@ contract = [
 ]
 start = time.perf_counter()
 manifest = ingest(source, contract, FileBlobs(folder / "blobs"), folder)
-print(time.perf_counter() - start, manifest.rows, manifest.size_bytes)
+print(time.perf_counter() - start, manifest.rows, manifest.size_bytes, end=" ")
 """
 PANDAS = """
 import sys, time
@@ -53,8 +53,12 @@ source, target = Path(sys.argv[1]), Path(sys.argv[2]) / "table.parquet"
 start = time.perf_counter()
 frame = pandas.read_csv(source, parse_dates=["seen"])
 frame.to_parquet(target, compression="zstd")
-print(time.perf_counter() - start, len(frame), target.stat().st_size)
+print(time.perf_counter() - start, len(frame), target.stat().st_size, end=" ")
 """
+PEAK = """
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+"""Of this program alone: `ru_maxrss` would count what its parent held when it was forked."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ def chunks(megabytes: int) -> Iterator[str]:
 
 def measure(python: str, program: str, source: Path) -> Measured:
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
-        child = subprocess.Popen([python, "-c", program, source, folder], stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            [python, "-c", program + PEAK, source, folder], stdout=subprocess.PIPE, text=True
+        )
         assert child.stdout is not None
         answer = child.stdout.read().split()
         child.stdout.close()
@@ -99,7 +105,7 @@ def measure(python: str, program: str, source: Path) -> Measured:
         if child.returncode:
             raise SystemExit(f"A run failed with exit code {child.returncode}.")
     cpu_s = usage.ru_utime + usage.ru_stime
-    return Measured(float(answer[0]), cpu_s, usage.ru_maxrss * 1024, int(answer[1]), int(answer[2]))
+    return Measured(float(answer[0]), cpu_s, int(answer[3]) * 1024, int(answer[1]), int(answer[2]))
 
 
 def compare(source: Path, rounds: int, peer: str) -> dict[str, object]:
@@ -163,7 +169,6 @@ def main() -> None:
             source = Path(folder) / f"{megabytes}.csv"
             with source.open("w", encoding="utf-8") as file:
                 file.writelines(chunks(megabytes))
-            source.read_bytes()
             result[f"{megabytes} MB"] = told = compare(source, options.rounds, options.peer_python)
             source.unlink()
             print(f"{megabytes} MB:", json.dumps({k: v for k, v in told.items() if k != "runs"}, indent=1))

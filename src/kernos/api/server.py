@@ -122,6 +122,7 @@ def _config(app: Litestar, lifespan: Literal["on", "off"], settings: ApiSettings
         app,
         lifespan=lifespan,
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,

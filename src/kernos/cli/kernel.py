@@ -57,11 +57,14 @@ def up(
     process = None
     if file is None:
         process = start(folder, port, plane_port, detach=detach)
+        if not detach:
+            _pass_signals_on(process)
         file = wait_until_ready(folder, process, SystemClock())
     client = Client.from_home(folder, patience_s=5.0)
     _announce(file, client, folder, as_json, is_new=process is not None)
     if process is not None and not detach:
-        raise typer.Exit(_stay(process))
+        code = process.wait()
+        raise typer.Exit(0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else 1)
 
 
 def down(home: Home = None, yes: Yes = False, as_json: Json = False) -> None:
@@ -184,12 +187,13 @@ def _announce(file: KernelFile, client: Client, home: Path, as_json: bool, *, is
     sys.stdout.flush()
 
 
-def _stay(process: subprocess.Popen[bytes]) -> int:
-    """Be the kernel's foreground: pass SIGTERM on; Ctrl-C reaches it by itself."""
-    me = identify(process.pid)
+def _pass_signals_on(process: subprocess.Popen[bytes]) -> None:
+    """Be the kernel's foreground: SIGTERM goes on to it; Ctrl-C reaches it by itself, and this waits for its end."""
+    kernel = identify(process.pid)
+
+    def pass_on(number: int, frame: object) -> None:
+        if kernel is not None and is_alive(kernel):
+            os.kill(kernel.pid, number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(
-        signal.SIGTERM, lambda *_: os.kill(process.pid, signal.SIGTERM) if me and is_alive(me) else None
-    )
-    code = process.wait()
-    return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else 1

@@ -62,7 +62,7 @@ def ago(at_ms: int | None, now_ms: int) -> str:
 def number(value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) < 1e15 and value == int(value) else f"{value:.4g}"
 
 
 def runs_table(runs: Iterable[RunView]) -> Table:

@@ -163,21 +163,31 @@ def _monitor(tx: Transaction, run: RunRecord, result: dict[str, Any]) -> None:
         artifact = _artifact(tx, run, dataset["digest"], kind, dataset["size_bytes"], meta)
         publish(tx, f"/{name}/{run.app}", artifact, [(run.payload["package"], "model")], run.owner)
     before = tx.get(MonitorRecord, run.app)
-    drift = result["figures"]["drift"]
-    alarm_before = before is not None and before.alarm and before.package == run.payload["version"]
+    known = before.figures if before is not None else {}
+    figures = result["figures"]
+    labelled = result["labelled"]["rows"] if result["labelled"] else known.get("labelled_rows", 0)
+    stood = before is not None and before.alarm and before.package == run.payload["version"]
+    is_new = figures["alarm"] and not stood
+    told = {
+        **figures,
+        "segments": [*run.payload["done"], *result["segments"]],
+        "labelled_rows": labelled,
+        "labelled_at_alarm": labelled if is_new else known.get("labelled_at_alarm") if stood else None,
+    }
     tx.put(
         MonitorRecord(
             app=run.app,
             package=run.payload["version"],
             state=result["state"],
-            figures={**result["figures"], "segments": [*run.payload["done"], *result["segments"]]},
-            alarm=drift["alarm"],
+            figures=told,
+            alarm=figures["alarm"],
             at_ms=tx.at_ms,
         )
     )
-    newly = drift["alarm"] and not alarm_before
+    drift = figures["drift"]
+    alarm = "drift.alarm" if drift["alarm"] else "accuracy.alarm"
     tx.emit(
-        "drift.alarm" if newly else "service.observed",
+        alarm if is_new else "service.observed",
         f"service:{run.app}",
         run.owner,
         package=run.payload["version"],
@@ -185,7 +195,8 @@ def _monitor(tx: Transaction, run: RunRecord, result: dict[str, Any]) -> None:
         e_value=drift["e_value"],
         bound=drift["e_bound"],
         rows_to_alarm=drift["rows_to_alarm"],
-        accuracy=result["figures"]["accuracy"],
+        accuracy=figures["accuracy"],
+        damaged=result["damaged"],
     )
 
 

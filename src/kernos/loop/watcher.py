@@ -30,7 +30,7 @@ MOST_SEGMENTS = 64
 """What one look takes in at most; the next one takes the rest."""
 RETRY_MS = 15_000
 """A look that failed is tried again after this time."""
-LABELS_TO_RETRAIN = 200
+LABELS_TO_RETRAIN = 300
 """Fewer labelled rows than this say too little about the new population."""
 
 
@@ -164,14 +164,19 @@ class Watcher:
             )
             if not decision.start or deployment.phase == "canary":
                 return
-            grow = self._grow(reader, app, package, manifest, f"{deployment.live}:{len(unasked)}")
+            since = record.figures["labelled_at_alarm"] if record is not None and record.alarm else None
+            grow = self._grow(reader, app, package, manifest, since or 0, f"{deployment.live}:{len(unasked)}")
         if grow is not None:
             self._loop.rebuild(app, f"{decision.cause}: {decision.reason}", grow)
 
     def _grow(
-        self, reader: Reader, app: str, package: ArtifactRecord, manifest: Manifest, nonce: str
+        self, reader: Reader, app: str, package: ArtifactRecord, manifest: Manifest, since: int, nonce: str
     ) -> dict[str, Any] | None:
-        """How the data grows before a retrain: what came back labelled since the last time. None while that is too little."""
+        """How the data grows before a retrain: by what came back labelled since the alarm, or since the last time.
+
+        Rows from before the alarm look like those the live model knows, and would only drown the new ones. None
+        while there are too few.
+        """
         build = reader.get(RunRecord, package.meta["build"])
         assert build is not None
         source, ref = next(iter(build.result["reads"].items()))
@@ -182,7 +187,8 @@ class Watcher:
         rows = reader.get(ArtifactRecord, labelled) if labelled else None
         assert base_artifact is not None
         used = base_artifact.meta.get("labelled_rows_used", 0)
-        if labelled is None or rows is None or rows.meta["rows"] - used < LABELS_TO_RETRAIN:
+        first = max(used, since)
+        if labelled is None or rows is None or rows.meta["rows"] - first < LABELS_TO_RETRAIN:
             return None
         if set(base_artifact.meta["columns"]) - set(rows.meta["columns"]):
             return None
@@ -191,7 +197,7 @@ class Watcher:
             "name": path.removeprefix("/data/"),
             "base": base.digest,
             "labelled": labelled,
-            "from_row": used,
+            "from_row": first,
             "labelled_rows_used": rows.meta["rows"],
             "file": base_artifact.meta["source"],
             "source_sha256": base_artifact.meta["source_sha256"],
@@ -218,7 +224,7 @@ def _alarms(deployment: DeploymentRecord, record: MonitorRecord | None) -> list[
     """What the watch of the live version has to say; a watch of an older version says nothing any more."""
     if record is None or record.package != deployment.live:
         return []
-    found = [Alarm("inputs", record.at_ms)] if record.alarm else []
+    found = [Alarm("inputs", record.at_ms)] if record.figures["drift"]["alarm"] else []
     too_many_errors = record.figures["accuracy_alarm_row"] is not None
     return [*found, Alarm("accuracy", record.at_ms)] if too_many_errors else found
 

@@ -68,7 +68,7 @@ class Service:
     def missing(self, version: int | None) -> KernosError:
         """Why `pick` or `versions` had nothing."""
         if version is None:
-            hint = f"Run: kernos why {self.app}"
+            hint = "Run: kernos services"
             return UnavailableError(f"No version of {self.app!r} is serving: {self.why}.", hint=hint)
         known = ", ".join(map(str, sorted(self.versions))) or "none"
         return NotFoundError(f"Version {version} of {self.app!r} is not loaded.", hint=f"Loaded: {known}.")

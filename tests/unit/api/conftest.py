@@ -111,7 +111,9 @@ def make_system(home: Path) -> FakeSystem:
     store.open()
     tokens = RunTokens(b"s" * 32)
     return FakeSystem(
-        settings=Settings(home=str(home), api=ApiSettings(body_limit_bytes=1 << 16), kernel=KernelSettings(cpus=2.0)),
+        settings=Settings(
+            home=str(home), api=ApiSettings(body_limit_bytes=1 << 16), kernel=KernelSettings(cpus=2.0)
+        ),
         home=home,
         clock=clock,
         store=store,
@@ -260,7 +262,9 @@ class World:
     def serve(self, *traffic: Traffic) -> None:
         """The data plane answers, with these counters."""
         loaded = [(line.app, line.version) for line in traffic]
-        self.system.loop.answering = Status(1, 1, "http://127.0.0.1:8080", loaded=loaded, traffic=list(traffic))
+        self.system.loop.answering = Status(
+            1, 1, "http://127.0.0.1:8080", loaded=loaded, traffic=list(traffic)
+        )
 
     digest = staticmethod(digest)
     traffic = staticmethod(traffic)

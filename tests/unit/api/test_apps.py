@@ -65,10 +65,25 @@ def test_a_build_that_is_done_tells_its_outcome(world: Any, admin: Any, register
     flow = world.run(kind="flow", state="done", parent=build.id, result={"reads": {"d": "/data/d@1"}})
     world.run(kind="step", name="clean", state="cached", parent=flow.id, result={"value": {"kind": "table"}})
     world.run(kind="step", name="train", state="done", parent=flow.id, result={"value": {"kind": "model"}})
-    verdict = {"rule": "accuracy >= 0.65", "passed": True, "value": 0.7, "low": 0.6, "high": 0.8, "rows": 90, "note": ""}
+    verdict = {
+        "rule": "accuracy >= 0.65",
+        "passed": True,
+        "value": 0.7,
+        "low": 0.6,
+        "high": 0.8,
+        "rows": 90,
+        "note": "",
+    }
     world.run(kind="gate", state="done", parent=build.id, result={"verdicts": [verdict], "passed": True})
     package = world.run(kind="package", state="done", parent=build.id, result={"ref": "/packages/diabetes@1"})
-    world.end(build.id, "done", "live", package="/packages/diabetes@1", best={"params": {"C": 0.5}}, data=["/data/d@1"])
+    world.end(
+        build.id,
+        "done",
+        "live",
+        package="/packages/diabetes@1",
+        best={"params": {"C": 0.5}},
+        data=["/data/d@1"],
+    )
     world.deployment("diabetes", live=1)
     world.serve(world.traffic(1, 5))
 
@@ -92,7 +107,15 @@ def test_a_build_that_is_done_tells_its_outcome(world: Any, admin: Any, register
 
 def test_a_refused_build_shows_the_gate_that_refused(world: Any, admin: Any) -> None:
     build = world.run(kind="build", state="running")
-    verdict = {"rule": "accuracy >= 0.9", "passed": False, "value": 0.7, "low": None, "high": None, "rows": 9, "note": ""}
+    verdict = {
+        "rule": "accuracy >= 0.9",
+        "passed": False,
+        "value": 0.7,
+        "low": None,
+        "high": None,
+        "rows": 9,
+        "note": "",
+    }
     world.run(kind="gate", state="done", parent=build.id, result={"verdicts": [verdict], "passed": False})
     world.end(build.id, "failed", "refused by the gate")
 
@@ -104,7 +127,9 @@ def test_a_refused_build_shows_the_gate_that_refused(world: Any, admin: Any) -> 
 
 
 def test_a_recalled_build_is_cached_throughout(world: Any, admin: Any) -> None:
-    build = world.run(kind="build", state="cached", result={"package": "/packages/diabetes@1", "data": ["/data/d@1"]})
+    build = world.run(
+        kind="build", state="cached", result={"package": "/packages/diabetes@1", "data": ["/data/d@1"]}
+    )
 
     view = admin.get(f"/v1/builds/{build.id}").json()
 

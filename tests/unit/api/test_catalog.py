@@ -46,7 +46,9 @@ def test_unknown_and_impossible_refs_are_told_apart(world: Any, admin: Any) -> N
 
 def test_lineage_names_both_ends(world: Any, admin: Any) -> None:
     world.artifact("/data/income", "a")
-    world.artifact("/models/income", "b", "model", inputs=[(world.digest("a"), "data"), ("ed25519:12", "signer")])
+    world.artifact(
+        "/models/income", "b", "model", inputs=[(world.digest("a"), "data"), ("ed25519:12", "signer")]
+    )
 
     view = admin.get("/v1/lineage?ref=/models/income@1").json()
 

@@ -8,7 +8,9 @@ from kernos.api.devices import devices_here
 def test_an_nvidia_driver_is_told_with_its_version(tmp_path: Path) -> None:
     folder = tmp_path / "proc/driver/nvidia"
     folder.mkdir(parents=True)
-    (folder / "version").write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.1\nGCC version: 12\n")
+    (folder / "version").write_text(
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.1\nGCC version: 12\n"
+    )
 
     gpu = devices_here(tmp_path)[1]
 

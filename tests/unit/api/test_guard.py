@@ -48,7 +48,11 @@ def test_every_closed_route_refuses_a_stranger(app: Litestar, http: Any) -> None
             continue
         for method in handler.http_methods - {"HEAD", "OPTIONS"}:
             url = path.replace("{run:int}", "1").replace("{build:int}", "1")
-            url = url.replace("{verb:str}", "read").replace("{app_name:str}", "x").replace("{prediction:str}", "x")
+            url = (
+                url.replace("{verb:str}", "read")
+                .replace("{app_name:str}", "x")
+                .replace("{prediction:str}", "x")
+            )
             answer = http.request(method, url)
 
             assert answer.status_code == 401, (method, path)
@@ -73,7 +77,9 @@ def test_a_wrong_token_and_a_wrong_scheme_are_strangers(world: Any, http: Any) -
         ("POST", "/v1/child/1/read", "admin"),
     ],
 )
-def test_a_role_without_the_action_is_denied(world: Any, http: Any, method: str, path: str, role: str) -> None:
+def test_a_role_without_the_action_is_denied(
+    world: Any, http: Any, method: str, path: str, role: str
+) -> None:
     answer = http.request(method, path, headers=world.header("ann", role))
 
     assert answer.status_code == 403
@@ -108,7 +114,9 @@ class TestCookie:
     @pytest.fixture
     def session(self, system: Any, http: TestClient[Litestar]) -> str:
         now_s = system.clock.monotonic_s()
-        session: str = system.sessions.redeem(system.sessions.issue_code(Caller("ann", "admin"), now_s), now_s)
+        session: str = system.sessions.redeem(
+            system.sessions.issue_code(Caller("ann", "admin"), now_s), now_s
+        )
         http.cookies.set("kernos_session_0", session)
         return session
 
@@ -120,16 +128,24 @@ class TestCookie:
 
         assert http.get("/v1/runs").status_code == 401
 
-    def test_a_change_needs_the_sessions_own_secret(self, system: Any, world: Any, http: Any, session: str) -> None:
+    def test_a_change_needs_the_sessions_own_secret(
+        self, system: Any, world: Any, http: Any, session: str
+    ) -> None:
         run = world.run(state="running")
         path = f"/v1/runs/{run.id}/stop"
         secret = system.sessions.csrf(session)
 
         assert http.post(path).status_code == 403
         assert http.post(path, headers={"X-Kernos-CSRF": "wrong"}).status_code == 403
-        assert http.post(path, headers={"X-Kernos-CSRF": secret, "Origin": "http://evil.example"}).status_code == 403
+        assert (
+            http.post(path, headers={"X-Kernos-CSRF": secret, "Origin": "http://evil.example"}).status_code
+            == 403
+        )
         assert system.kernel.calls == []
-        assert http.post(path, headers={"X-Kernos-CSRF": secret, "Origin": "http://127.0.0.1"}).status_code == 200
+        assert (
+            http.post(path, headers={"X-Kernos-CSRF": secret, "Origin": "http://127.0.0.1"}).status_code
+            == 200
+        )
 
     def test_a_form_carries_the_secret_in_a_field(self, system: Any, session: str) -> None:
         @post("/form", opt={"action": "deploy"}, sync_to_thread=False)

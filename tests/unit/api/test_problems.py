@@ -71,7 +71,9 @@ def test_a_bug_tells_nothing_of_the_inside(system: Any, caplog: pytest.LogCaptur
     def bug() -> str:
         raise RuntimeError("the password is swordfish")
 
-    with TestClient(create_app(system, [bug]), base_url="http://127.0.0.1", raise_server_exceptions=False) as http:
+    with TestClient(
+        create_app(system, [bug]), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as http:
         answer = http.get("/bug")
 
     assert answer.status_code == 500

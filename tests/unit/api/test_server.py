@@ -81,7 +81,9 @@ def test_an_open_stream_does_not_hold_up_the_end(
     assert seen == ["principal.created"]
 
 
-def test_what_on_ready_raises_ends_the_serving(app: Litestar, listener: socket.socket, tmp_path: Path) -> None:
+def test_what_on_ready_raises_ends_the_serving(
+    app: Litestar, listener: socket.socket, tmp_path: Path
+) -> None:
     def on_ready() -> None:
         raise UnavailableError("The journal cannot be read.")
 

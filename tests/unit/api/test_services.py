@@ -10,7 +10,9 @@ def test_a_service_shows_versions_traffic_and_url(world: Any, admin: Any) -> Non
     service = admin.get("/v1/services/diabetes").json()
 
     assert service["url"] == "http://127.0.0.1:8080/v2/models/diabetes/infer"
-    assert [(line["version"], line["role"], line["share"], line["errors"]) for line in service["traffic"]] == [
+    assert [
+        (line["version"], line["role"], line["share"], line["errors"]) for line in service["traffic"]
+    ] == [
         (1, "live", 0.9, 0),
         (2, "canary", 0.1, 3),
     ]

@@ -56,7 +56,9 @@ def test_a_file_that_cannot_be_read_is_corrupt(tmp_path: Path) -> None:
 
 
 def test_a_field_of_a_newer_kernel_is_passed_over(tmp_path: Path) -> None:
-    (tmp_path / "kernel.json").write_text('{"pid":1,"started_ticks":2,"url":"u","socket":"s","colour":"blue"}')
+    (tmp_path / "kernel.json").write_text(
+        '{"pid":1,"started_ticks":2,"url":"u","socket":"s","colour":"blue"}'
+    )
 
     assert read_kernel_file(tmp_path) == KernelFile(1, 2, "u", "s")
 

@@ -47,7 +47,9 @@ def test_a_problem_becomes_its_error(stub: Any) -> None:
     assert (caught.value.message, caught.value.hint, caught.value.details) == ("no", "train", {"rows": [1]})
 
 
-@pytest.mark.parametrize(("status", "body"), [(502, b"<html>bad gateway</html>"), (200, b"<html>"), (500, b"[]")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(502, b"<html>bad gateway</html>"), (200, b"<html>"), (500, b"[]")]
+)
 def test_an_answer_that_is_none_of_ours_is_told(stub: Any, status: int, body: bytes) -> None:
     stub.answers = [(status, body)]
 
@@ -149,7 +151,9 @@ def test_a_stream_that_is_refused_raises_its_error(stub: Any) -> None:
         next(Http.tcp("http://127.0.0.1:1").stream("/s"))
 
 
-FIELD = st.text(alphabet=st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"]), max_size=20)
+FIELD = st.text(
+    alphabet=st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"]), max_size=20
+)
 
 
 @given(st.lists(st.tuples(FIELD, st.lists(FIELD, min_size=1, max_size=3)), max_size=5))
@@ -167,4 +171,8 @@ def test_what_is_written_as_events_is_read_as_them(written: list[tuple[str, list
 def test_an_id_lasts_until_the_next_and_zero_bytes_are_none() -> None:
     lines = b"id: 1\ndata: a\n\nid: \0\ndata: b\n\ndata\n\n".splitlines(keepends=True)
 
-    assert [(event.id, event.data) for event in read_events(iter(lines))] == [("1", "a"), ("1", "b"), ("1", "")]
+    assert [(event.id, event.data) for event in read_events(iter(lines))] == [
+        ("1", "a"),
+        ("1", "b"),
+        ("1", ""),
+    ]

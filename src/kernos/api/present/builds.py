@@ -180,7 +180,9 @@ def _stages(
         "package": [child for child in own if child.kind == "package"],
     }
     details = {
-        "ingest": ", ".join(told.data()),
+        "ingest": ", ".join(
+            told.data() or [str(run.result["ref"]) for run in parts["ingest"] if "ref" in run.result]
+        ),
         "prepare": _prepare_detail(parts["prepare"]),
         "train": _train_detail(children, told),
         "gate": _gate_detail(told),

@@ -31,6 +31,8 @@ def test_a_failed_step_fails_its_stage_with_its_reason(world: Any, system: Any) 
 
 def test_an_app_without_a_manifest_is_shown_by_its_name(world: Any, system: Any) -> None:
     with system.store.read() as reader:
-        view = app_view(reader, VersionRecord("/apps/x", 3, world.digest("d"), None, 0), None, {}, 0, builds=1)
+        view = app_view(
+            reader, VersionRecord("/apps/x", 3, world.digest("d"), None, 0), None, {}, 0, builds=1
+        )
 
     assert (view.name, view.version, view.target, view.builds) == ("x", 3, "", [])

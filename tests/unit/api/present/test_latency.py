@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from kernos.api.present.latency import quantile_ms
 from kernos.runtime.wanted import LATENCY_BOUNDS_MS
 
-COUNTS = st.lists(st.integers(0, 50), min_size=len(LATENCY_BOUNDS_MS) + 1, max_size=len(LATENCY_BOUNDS_MS) + 1)
+COUNTS = st.lists(
+    st.integers(0, 50), min_size=len(LATENCY_BOUNDS_MS) + 1, max_size=len(LATENCY_BOUNDS_MS) + 1
+)
 
 
 @given(COUNTS)

@@ -7,7 +7,9 @@ import msgspec
 from kernos.api.present import runs
 
 
-def test_descendants_are_found_to_any_depth_within_the_bound(world: Any, system: Any, monkeypatch: Any) -> None:
+def test_descendants_are_found_to_any_depth_within_the_bound(
+    world: Any, system: Any, monkeypatch: Any
+) -> None:
     build = world.run(kind="build")
     flow = world.run(kind="flow", parent=build.id)
     step = world.run(parent=flow.id)

@@ -17,7 +17,11 @@ def _monitor(**figures: Any) -> MonitorRecord:
 
 def _status(requests: int = 0, failed: bool = False) -> Status:
     return Status(
-        1, 1, "http://p", failed=[("a", 1, "out of memory")] if failed else [], traffic=[Traffic("a", 1, requests)]
+        1,
+        1,
+        "http://p",
+        failed=[("a", 1, "out of memory")] if failed else [],
+        traffic=[Traffic("a", 1, requests)],
     )
 
 
@@ -29,8 +33,16 @@ def _status(requests: int = 0, failed: bool = False) -> Status:
         (LIVE, _status(), ["done", "waiting", "waiting"]),
         (LIVE, _status(9), ["done", "running", "waiting"]),
         (LIVE, _status(9, failed=True), ["done", "failed", "waiting"]),
-        (DeploymentRecord("a", 1, None, 2, 0.1, "canary", "", 0, {}), _status(), ["running", "waiting", "waiting"]),
-        (DeploymentRecord("a", 1, None, None, 0, "rolled_back", "errors", 0, {}), None, ["failed", "failed", "waiting"]),
+        (
+            DeploymentRecord("a", 1, None, 2, 0.1, "canary", "", 0, {}),
+            _status(),
+            ["running", "waiting", "waiting"],
+        ),
+        (
+            DeploymentRecord("a", 1, None, None, 0, "rolled_back", "errors", 0, {}),
+            None,
+            ["failed", "failed", "waiting"],
+        ),
         (DeploymentRecord("a", 1, None, None, 0, "stopped", "", 0, {}), None, ["idle", "idle", "waiting"]),
     ],
 )
@@ -49,9 +61,23 @@ def test_observing_tells_rows_and_alarm() -> None:
 
 
 def test_figures_become_views() -> None:
-    column = {"column": "bmi", "test": "ks", "p_value": 0.001, "threshold": 0.005, "psi": 0.3, "drifted": True}
+    column = {
+        "column": "bmi",
+        "test": "ks",
+        "p_value": 0.001,
+        "threshold": 0.005,
+        "psi": 0.3,
+        "drifted": True,
+    }
     monitor = _monitor(
-        drift={"alarm": True, "rows": 9, "e_value": 2.0, "e_bound": 1e4, "rows_to_alarm": 8, "columns": [column]},
+        drift={
+            "alarm": True,
+            "rows": 9,
+            "e_value": 2.0,
+            "e_bound": 1e4,
+            "rows_to_alarm": 8,
+            "columns": [column],
+        },
         accuracy={"value": 0.7, "low": 0.6, "high": 0.8, "rows": 90},
     )
 
