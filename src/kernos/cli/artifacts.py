@@ -15,14 +15,8 @@ from kernos.api.views import AppView, ArtifactLine, LineageView, RunView, Versio
 from kernos.base.clock import SystemClock
 from kernos.base.errors import FailedError, InvalidError, NotFoundError, from_problem
 from kernos.cli.session import Home, Json, answer, connect
-from kernos.cli.show import (
-    app_details,
-    artifacts_table,
-    document,
-    lineage_tree,
-    run_details,
-    version_details,
-)
+from kernos.cli.show import app_details, artifacts_table, lineage_tree, run_details, version_details
+from kernos.cli.table import document
 
 _ENDED = {"done", "cached", "failed", "stopped"}
 _WAIT_S = 20.0

@@ -17,7 +17,8 @@ from kernos.base.clock import SystemClock
 from kernos.base.errors import FailedError, KernosError, NotFoundError, RefusedError, from_problem
 from kernos.base.units import show_seconds
 from kernos.cli.session import Answer, Home, Json, answer, connect, pairs
-from kernos.cli.show import apps_table, runs_table, state, table, verdicts_table
+from kernos.cli.show import apps_table, runs_table, verdicts_table
+from kernos.cli.table import state, table
 from kernos.client.api import Client
 
 _ENDED = frozenset({"done", "cached", "failed", "stopped"})

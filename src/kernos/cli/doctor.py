@@ -20,7 +20,7 @@ from kernos.base.errors import KernosError
 from kernos.base.settings import load_settings
 from kernos.base.units import show_bytes
 from kernos.cli.session import Home, Json, answer, home_path
-from kernos.cli.show import table
+from kernos.cli.table import table
 from kernos.client.home import living_kernel
 
 LIBRARIES = (

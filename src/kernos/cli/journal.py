@@ -13,7 +13,8 @@ from kernos.api.views import AuditView, DeviceView, EventPage, EventView, Princi
 from kernos.base.clock import SystemClock
 from kernos.base.errors import CorruptError, UnavailableError
 from kernos.cli.session import Home, Json, answer, connect, write_json
-from kernos.cli.show import ago, document, events_table, fields, state, table
+from kernos.cli.show import events_table
+from kernos.cli.table import ago, document, fields, state, table
 
 _PROBLEMS_SHOWN = 20
 

@@ -23,7 +23,8 @@ from kernos.base.processes import ProcessId, identify, is_alive
 from kernos.base.units import show_bytes
 from kernos.base.version import VERSION
 from kernos.cli.session import Home, Json, Yes, agree, answer, connect, home_path
-from kernos.cli.show import home_group, number
+from kernos.cli.show import home_group
+from kernos.cli.table import number
 from kernos.client.api import Client
 from kernos.client.home import KernelFile, living_kernel, need_kernel
 
@@ -72,7 +73,14 @@ def down(home: Home = None, yes: Yes = False, as_json: Json = False) -> None:
     folder = home_path(home)
     file = need_kernel(folder)
     view = msgspec.convert(Client.from_home(folder).home(), HomeView)
-    running = f"{len(view.running)} Runs are stopped" if view.running else "no Run is at work"
+    count = len(view.running)
+    running = (
+        "no Run is at work"
+        if not count
+        else "1 Run is stopped"
+        if count == 1
+        else f"{count} Runs are stopped"
+    )
     served = ", ".join(service.app for service in view.services) or "nothing"
     agree(
         f"This stops the kernel of {folder} (pid {file.pid}): {running}, and {served} is no longer served.",

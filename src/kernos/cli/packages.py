@@ -13,7 +13,7 @@ from rich.text import Text
 from kernos.base.clock import iso
 from kernos.base.errors import NotFoundError
 from kernos.cli.session import Home, Json, answer, home_path
-from kernos.cli.show import document, fields, number
+from kernos.cli.table import document, fields, number
 
 if TYPE_CHECKING:
     from kernos.models.package import Package

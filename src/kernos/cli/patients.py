@@ -43,6 +43,7 @@ class Patients:
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         self._rows = rows
+        self._round: list[Row] = []
         self._pause_s = 1.0 / per_s
         self._random = random.Random(20)  # noqa: S311 - patients, not secrets
         self._waiting: deque[tuple[str, Row]] = deque()
@@ -76,7 +77,7 @@ class Patients:
             self._patient()
 
     def _patient(self) -> None:
-        row = self.shift(dict(self._random.choice(self._rows)), self._random)
+        row = self.shift(self._next_row(), self._random)
         tensors = [
             {"name": name, "shape": [1, 1], "datatype": "FP32", "data": [row[name]]} for name in FEATURES
         ]
@@ -91,6 +92,12 @@ class Patients:
         self._waiting.append((self.last_prediction, row))
         if len(self._waiting) >= 2 * LABEL_LAG:
             self._label()
+
+    def _next_row(self) -> Row:
+        """Each patient once, in random order, then all again."""
+        if not self._round:
+            self._round = self._random.sample(self._rows, len(self._rows))
+        return dict(self._round.pop())
 
     def _label(self) -> None:
         """Send what has become known meanwhile: the outcome, and the column which the model never sees."""

@@ -14,7 +14,8 @@ from kernos.base.clock import SystemClock
 from kernos.base.errors import InvalidError
 from kernos.cli.question import answer_rows, question
 from kernos.cli.session import Home, Json, Yes, agree, answer, connect, pairs
-from kernos.cli.show import service_details, services_table, table
+from kernos.cli.show import service_details, services_table
+from kernos.cli.table import table
 
 AppArgument = Annotated[str, typer.Argument(metavar="APP", help="The App's name.", show_default=False)]
 

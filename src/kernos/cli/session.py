@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import msgspec
 import typer
@@ -26,8 +26,8 @@ Home = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.", show_default=False)]
 
-_PIPE_COLUMNS = 200
-"""Width of tables that go into a pipe or a file: nothing is cut for a terminal that is not there."""
+_PIPE_COLUMNS = 4000
+"""Width of what goes into a pipe or a file: nothing is cut or wrapped for a terminal that is not there."""
 
 
 def home_path(home: Path | None) -> Path:
@@ -75,15 +75,27 @@ def answer(as_json: bool) -> Answer:
 
 def make_console(*, stderr: bool = False) -> Console:
     """Colours only on a terminal and never under NO_COLOR (no-color.org); full width in a pipe."""
-    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(
-        stderr=stderr,
-        width=None if is_terminal else _PIPE_COLUMNS,
-        highlight=False,
-        soft_wrap=not is_terminal,
-        markup=False,
-        emoji=False,
-    )
+    file = sys.stderr if stderr else sys.stdout
+    if file.isatty():
+        return Console(file=file, highlight=False, markup=False, emoji=False)
+    trimmed = cast(TextIO, _Trimmed(file))
+    return Console(file=trimmed, width=_PIPE_COLUMNS, highlight=False, markup=False, emoji=False)
+
+
+class _Trimmed:
+    """A pipe that gets no spaces at the ends of lines, with which tables fill their last column."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write("\n".join(line.rstrip(" ") for line in text.split("\n")))
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def isatty(self) -> bool:
+        return False
 
 
 def write_json(value: Any) -> None:

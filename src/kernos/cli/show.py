@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -14,7 +13,6 @@ from rich.tree import Tree
 from kernos.api.views import (
     AppView,
     ArtifactLine,
-    BuildView,
     EventView,
     HomeView,
     LineageView,
@@ -25,44 +23,9 @@ from kernos.api.views import (
 )
 from kernos.base.clock import iso
 from kernos.base.units import show_bytes, show_seconds
+from kernos.cli.table import ago, brief, fields, number, state, table
 
-STYLES = {
-    "running": "cyan",
-    "done": "green",
-    "cached": "green",
-    "live": "green",
-    "failed": "red",
-    "rolled_back": "red",
-    "stopped": "yellow",
-    "canary": "yellow",
-    "queued": "dim",
-    "waiting": "dim",
-    "idle": "dim",
-}
 _DIGEST_SHOWN = 19
-
-
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines; the columns named in `right` hold numbers."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", no_wrap=column in right)
-    return made
-
-
-def state(word: str) -> Text:
-    return Text(word, STYLES.get(word, ""))
-
-
-def ago(at_ms: int | None, now_ms: int) -> str:
-    """`3.1 s ago`; empty for a moment that has not come."""
-    return "" if at_ms is None else f"{show_seconds(max(0, now_ms - at_ms) / 1000)} ago"
-
-
-def number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) < 1e15 and value == int(value) else f"{value:.4g}"
 
 
 def runs_table(runs: Iterable[RunView]) -> Table:
@@ -112,16 +75,6 @@ def run_details(run: RunView, now_ms: int) -> Table:
     return fields(rows)
 
 
-def fields(rows: Iterable[tuple[str, RenderableType]]) -> Table:
-    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    made.add_column(style="dim", no_wrap=True)
-    made.add_column()
-    for name, value in rows:
-        if value != "":
-            made.add_row(name, value)
-    return made
-
-
 def verdicts_table(verdicts: Iterable[VerdictView]) -> Table:
     made = table("gate", "verdict", "value", "95 %", "rows", "note", right=("value", "95 %", "rows"))
     for verdict in verdicts:
@@ -137,16 +90,6 @@ def verdicts_table(verdicts: Iterable[VerdictView]) -> Table:
             verdict.note,
         )
     return made
-
-
-def build_panel(build: BuildView) -> Group:
-    """The ring as a table of stages, and what its trials came to."""
-    made = table("stage", "state", "run", "detail", right=("run",))
-    for stage in build.stages[:5]:
-        made.add_row(
-            stage.name, state(stage.state), "" if stage.run is None else str(stage.run), Text(stage.detail)
-        )
-    return Group(made)
 
 
 def app_details(app: AppView, now_ms: int) -> Group:
@@ -217,7 +160,7 @@ def version_details(version: VersionView, now_ms: int) -> Table:
         ("made", f"{ago(version.at_ms, now_ms)}" + ("" if version.run is None else f" by run {version.run}")),
         ("names", ", ".join(version.names)),
     ]
-    rows += [(name, _brief(value)) for name, value in version.meta.items()]
+    rows += [(name, brief(value)) for name, value in version.meta.items()]
     return fields(rows)
 
 
@@ -348,30 +291,6 @@ def home_group(home: HomeView, now_ms: int) -> Group:
     return Group(*parts)
 
 
-def document(value: Any) -> RenderableType:
-    """Any JSON value for a person: fields a line, lists of like things as a table."""
-    if isinstance(value, dict):
-        rows: list[tuple[str, RenderableType]] = []
-        for name, item in value.items():
-            nested = isinstance(item, dict | list) and bool(item)
-            rows.append((str(name), document(item) if nested else _brief(item)))
-        return fields(rows)
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        names = list(dict.fromkeys(name for item in value for name in item))
-        made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim")
-        for name in names:
-            made.add_column(name)
-        for item in value:
-            made.add_row(*(_brief(item.get(name, "")) for name in names))
-        return made
-    return _brief(value)
-
-
-def draw_on(console: Console, *parts: RenderableType) -> None:
-    for part in parts:
-        console.print(part)
-
-
 def _reason(run: RunView) -> str:
     return "" if run.reason == run.state else run.reason
 
@@ -397,17 +316,3 @@ def _payload(event: EventView) -> str:
         if isinstance(value, str | int | float) and value != ""
     }
     return ", ".join(f"{key}={value}" for key, value in told.items())
-
-
-def _brief(value: Any) -> str:
-    """A value on one line, cut where it would fill a screen."""
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, list):
-        shown = ", ".join(_brief(item) for item in value[:8])
-        return shown if len(value) <= 8 else f"{shown}, … ({len(value)})"
-    if isinstance(value, dict):
-        shown = ", ".join(f"{key}={_brief(item)}" for key, item in list(value.items())[:8])
-        return shown if len(value) <= 8 else f"{shown}, … ({len(value)})"
-    text = "" if value is None else str(value)
-    return text if len(text) <= 300 else f"{text[:300]}…"

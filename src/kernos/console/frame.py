@@ -32,6 +32,10 @@ HEADERS = {
 }
 
 
+_LONGEST_NUMBER = 15
+"""Digits: more name nothing, and a database may not hold them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     title: str
@@ -84,8 +88,10 @@ class Console:
 
 
 def run_number(text: str) -> int:
-    if not text.isdecimal():
-        raise NotFoundError(f"There is no Run {text[:40]!r}.", hint="`kernos ps --all` lists the Runs there are.")
+    if not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+        raise NotFoundError(
+            f"There is no Run {text[:40]!r}.", hint="`kernos ps --all` lists the Runs there are."
+        )
     return int(text)
 
 

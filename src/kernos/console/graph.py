@@ -101,21 +101,14 @@ def layout(view: LineageView) -> Layout:
     lefts = [
         _MARGIN + sum(widths[i + 1 :]) + _COLUMN_GAP * (len(columns) - 1 - i) for i in range(len(columns))
     ]
-    boxes = [
-        Box(
-            name,
-            refs.get(name, ""),
-            roles.get(name, ""),
-            depth,
-            lefts[depth],
-            centre[name] - _BOX_HEIGHT / 2,
-            widths[depth],
-        )
-        for name, depth in layer.items()
-    ]
+    boxes = []
+    for name, depth in layer.items():
+        top = centre[name] - _BOX_HEIGHT / 2
+        box = Box(name, refs.get(name, ""), roles.get(name, ""), depth, lefts[depth], top, widths[depth])
+        boxes.append(box)
     lines = [
-        Line(edge, _points(chain, layer[edge.target], lefts, widths, centre))
-        for edge, chain in zip(edges, chains, strict=True)
+        Line(e, _points(c, layer[e.target], lefts, widths, centre))
+        for e, c in zip(edges, chains, strict=True)
     ]
     bottom = max(box.y + _BOX_HEIGHT for box in boxes)
     return Layout(boxes, lines, lefts[0] + widths[0] + _MARGIN, bottom + _MARGIN)

@@ -25,6 +25,7 @@ from kernos.console.render import Renderer
 from kernos.console.show import plural
 from kernos.console.source import RunFilter, Source
 from kernos.console.stream import stream_routes
+from kernos.console.system_source import SystemSource
 from kernos.console.tree import families
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 _LOG_TAIL_BYTES = 64 * 2**10
 """About six hundred lines: what a reader scrolls through; the whole log is one command away."""
 _EVENTS_A_PAGE = 50
+_MOST = 2**53
+"""Larger numbers name nothing, and a database may not hold them."""
 
 
 def handlers(system: System) -> list[Router]:
     """The console of a running system, for `create_app(system, extra_handlers=…)`."""
-
-    from kernos.console.system_source import SystemSource
 
     def source(request: AnyRequest) -> Source:
         return SystemSource(request.app.state.api)
@@ -98,9 +99,9 @@ def _run_routes(console: Console) -> list[HTTPRouteHandler]:
         kind: FromQuery[str] = "",
         app: FromQuery[str] = "",
         parent: FromQuery[str] = "",
-        below: FromQuery[int | None] = None,
+        below: Annotated[int | None, QueryParameter(ge=1, le=_MOST)] = None,
     ) -> Response[str]:
-        of = int(parent) if parent.isdecimal() else None
+        of = run_number(parent.strip()) if parent.strip() else None
         wanted = RunFilter(state=run_state, kind=kind, app=app.strip(), parent=of, below=below)
         page = console.source(request).runs(wanted)
         frame = Frame(
@@ -125,7 +126,9 @@ def _run_routes(console: Console) -> list[HTTPRouteHandler]:
         log = console.source(request).tail(view.id, _LOG_TAIL_BYTES)
         living = view.state not in ENDED
         topics = f"run:{view.id} tick" if living else f"run:{view.id}"
-        frame = Frame(f"Run {view.id}", "runs", commands.why(view.id), topics, f"Run {view.id} is {view.state}.")
+        frame = Frame(
+            f"Run {view.id}", "runs", commands.why(view.id), topics, f"Run {view.id} is {view.state}."
+        )
         return console.page(
             request,
             "run.html",
@@ -234,7 +237,7 @@ def _audit_routes(console: Console) -> list[HTTPRouteHandler]:
     @get("/audit", opt={"action": "audit:read"}, sync_to_thread=True)
     def audit(
         request: AnyRequest,
-        after: FromQuery[int | None] = None,
+        after: Annotated[int | None, QueryParameter(ge=-1, le=_MOST)] = None,
         subject: FromQuery[str] = "",
         verify: FromQuery[bool] = False,
     ) -> Response[str]:

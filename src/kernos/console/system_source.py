@@ -35,7 +35,7 @@ class SystemSource:
     def runs(self, wanted: RunFilter) -> RunPage:
         page = runs.list_runs.fn(
             self._api,
-            state=[wanted.state] if wanted.state else None,
+            states=[wanted.state] if wanted.state else None,
             kind=[wanted.kind] if wanted.kind else None,
             app=wanted.app,
             parent=wanted.parent,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import msgspec
 
 from kernos.base.clock import Clock
-from kernos.base.errors import ConflictError
+from kernos.base.errors import ConflictError, CorruptError, NotFoundError
 from kernos.base.ids import Digest, Ref
 from kernos.base.settings import LoopSettings
 from kernos.catalog.artifacts import move_name, resolve
@@ -26,6 +26,8 @@ from kernos.serve.supervisor import Plane
 from kernos.spec.manifest import Service
 
 _log = logging.getLogger(__name__)
+
+_Change = Callable[[Transaction, DeploymentRecord], None]
 
 
 class Deployer:
@@ -48,8 +50,10 @@ class Deployer:
         self._settings = settings
         self._clock = clock
         self._applied: Wanted | None = None
-        self._rollouts: dict[tuple[str, int], Rollout] = {}
-        """(app, canary version) -> its trial. A restarted kernel begins the trial again."""
+        self._rollouts: dict[tuple[str, int, int], Rollout] = {}
+        """(app, canary version, since) -> its trial. A restarted kernel begins the trial again."""
+        self._damaged: dict[tuple[str, int], str] = {}
+        """(app, version) -> why its package cannot be read."""
 
     def deploy(self, app: str, version: int, principal: str) -> None:
         """Verify the package and make it the canary; with nothing live it goes live as soon as it is loaded."""
@@ -106,25 +110,7 @@ class Deployer:
             if before.canary is not None:
                 self._drop_canary(tx, before, principal, reason)
                 return
-            record = msgspec.structs.replace(
-                before,
-                live=before.previous,
-                previous=before.live,
-                phase="live",
-                reason=reason,
-                since_ms=tx.at_ms,
-            )
-            assert record.live is not None
-            self._move(tx, app, "live", record.live, principal, reason)
-            tx.put(record)
-            tx.emit(
-                "deployment.rolled_back",
-                f"service:{app}",
-                principal,
-                to=record.live,
-                version=before.live,
-                reason=reason,
-            )
+            self._fall_back(tx, before, principal, reason, previous=before.live)
 
         self._store.write(change)
 
@@ -149,9 +135,13 @@ class Deployer:
             self._applied = msgspec.structs.replace(wanted, generation=generation)
             self._plane.apply(self._applied)
             status = self._plane.status() or status
+        trials = {(d.app, d.canary, d.since_ms) for d in deployments if d.canary is not None}
+        self._rollouts = {trial: rollout for trial, rollout in self._rollouts.items() if trial in trials}
         for deployment in deployments:
-            if deployment.phase == "canary" and deployment.canary is not None:
+            if deployment.canary is not None:
                 self._judge(deployment, deployment.canary, status)
+            elif deployment.live is not None:
+                self._look_after(deployment, deployment.live, status)
 
     def _differs(self, wanted: Wanted) -> bool:
         if self._applied is None:
@@ -166,8 +156,8 @@ class Deployer:
             for version in dict.fromkeys((deployment.live, deployment.canary)):
                 if version is None:
                     continue
-                digest = resolve(reader, Ref(f"/packages/{deployment.app}", str(version))).digest
-                revisions.append(Revision(deployment.app, version, str(self._blobs.path(digest)), digest))
+                revision = self._revision(reader, deployment.app, version)
+                revisions += [] if revision is None else [revision]
             live = deployment.live if deployment.live is not None else deployment.canary
             if live is not None:
                 canary = deployment.canary if deployment.live is not None else None
@@ -178,37 +168,70 @@ class Deployer:
         callers = [Caller(p.name, p.token_sha256) for p in principals if "infer" in actions_of(p.role)]
         return Wanted(0, revisions, routes, callers, self._trusted_pem)
 
+    def _revision(self, reader: Reader, app: str, version: int) -> Revision | None:
+        """None where the package cannot be read; a plane that has loaded it goes on with what it has."""
+        digest = resolve(reader, Ref(f"/packages/{app}", str(version))).digest
+        try:
+            path = self._blobs.path(digest)
+        except (CorruptError, NotFoundError) as error:
+            self._damaged[app, version] = error.message
+            applied = self._applied.revisions if self._applied is not None else []
+            return next((known for known in applied if (known.app, known.version) == (app, version)), None)
+        self._damaged.pop((app, version), None)
+        return Revision(app, version, str(path), digest)
+
+    def _failure(self, app: str, version: int, status: Status) -> str:
+        """Why this version does not serve; empty where nothing speaks against it."""
+        if (app, version) in status.loaded:
+            return ""
+        told = (why for failed_app, failed, why in status.failed if (failed_app, failed) == (app, version))
+        return next(told, self._damaged.get((app, version), ""))
+
+    def _look_after(self, deployment: DeploymentRecord, live: int, status: Status) -> None:
+        """A live version that does not load gives way to the one before it; without one the service is stopped till it does."""
+        why = self._failure(deployment.app, live, status)
+        if why and deployment.previous is not None:
+            self._settle(
+                deployment,
+                lambda tx, record: self._fall_back(tx, record, "kernel", _unloaded(why), previous=None),
+            )
+        elif why and deployment.phase != "stopped":
+            self._settle(deployment, lambda tx, record: self._stop(tx, record, _unloaded(why)))
+        elif deployment.phase == "stopped" and (deployment.app, live) in status.loaded:
+            self._settle(deployment, lambda tx, record: self._promote(tx, record, live, "It loads again."))
+
     def _judge(self, deployment: DeploymentRecord, version: int, status: Status) -> None:
         key = (deployment.app, version)
         now_s = self._clock.monotonic_s()
-        rollout = self._rollouts.setdefault(key, Rollout(_rules(deployment, self._settings), now_s))
+        rollout = self._rollouts.setdefault(
+            (*key, deployment.since_ms), Rollout(_rules(deployment, self._settings), now_s)
+        )
         tick = Tick(
             now_s=now_s,
-            is_loaded=key in {tuple(pair) for pair in status.loaded},
-            failed=next((why for app, failed, why in status.failed if (app, failed) == key), ""),
+            is_loaded=key in status.loaded,
+            failed=self._failure(*key, status),
             has_live=deployment.live is not None,
             traffic=next((t for t in status.traffic if (t.app, t.version) == key), None),
         )
         match rollout.feed(tick):
             case Promote(reason=reason):
-                self._settle(key, lambda tx, record: self._promote(tx, record, version, reason))
+                self._settle(deployment, lambda tx, record: self._promote(tx, record, version, reason))
             case RollBack(reason=reason):
                 seen = {} if tick.traffic is None else _counted(tick.traffic)
-                self._settle(key, lambda tx, record: self._drop_canary(tx, record, "kernel", reason, seen))
+                self._settle(
+                    deployment, lambda tx, record: self._drop_canary(tx, record, "kernel", reason, seen)
+                )
             case Wait():
                 pass
 
-    def _settle(self, key: tuple[str, int], change: Callable[[Transaction, DeploymentRecord], None]) -> None:
+    def _settle(self, judged: DeploymentRecord, change: _Change) -> None:
         """Carry out a verdict, unless somebody has moved the deployment meanwhile."""
-        app, version = key
 
         def checked(tx: Transaction) -> None:
-            record = tx.get(DeploymentRecord, app)
-            if record is not None and record.canary == version:
-                change(tx, record)
+            if tx.get(DeploymentRecord, judged.app) == judged:
+                change(tx, judged)
 
         self._store.write(checked)
-        self._rollouts.pop(key, None)
 
     def _promote(self, tx: Transaction, before: DeploymentRecord, version: int, reason: str) -> None:
         record = msgspec.structs.replace(
@@ -226,6 +249,31 @@ class Deployer:
             previous=before.live,
             reason=reason,
         )
+
+    def _fall_back(
+        self,
+        tx: Transaction,
+        before: DeploymentRecord,
+        principal: str,
+        reason: str,
+        *,
+        previous: int | None,
+    ) -> None:
+        """The version before is live again; `previous` is what a rollback would go to then."""
+        assert before.previous is not None
+        record = msgspec.structs.replace(
+            before, live=before.previous, previous=previous, phase="live", reason=reason, since_ms=tx.at_ms
+        )
+        self._move(tx, before.app, "live", before.previous, principal, reason)
+        tx.put(record)
+        tx.emit(
+            "deployment.rolled_back", f"service:{before.app}", principal,
+            to=before.previous, version=before.live, reason=reason,
+        )  # fmt: skip
+
+    def _stop(self, tx: Transaction, before: DeploymentRecord, reason: str) -> None:
+        tx.put(msgspec.structs.replace(before, phase="stopped", reason=reason, since_ms=tx.at_ms))
+        tx.emit("deployment.stopped", f"service:{before.app}", "kernel", version=before.live, reason=reason)
 
     def _drop_canary(
         self,
@@ -259,6 +307,10 @@ class Deployer:
         assert package is not None
         path, _, model_version = str(package.meta["model_ref"]).partition("@")
         move_name(tx, path, name, int(model_version), principal, reason)
+
+
+def _unloaded(why: str) -> str:
+    return f"It did not load: {why}"
 
 
 def _counted(traffic: Traffic) -> dict[str, int]:

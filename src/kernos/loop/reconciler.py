@@ -117,19 +117,22 @@ class Reconciler:
         with self._store.read() as reader:
             begun = reader.events(kind_prefix="deployment.canary", subject=subject)
             service = reader.get(DeploymentRecord, build.app)
-        if not any(event.payload["version"] == version for event in begun):
-            if service is None or service.live != version:
-                self._deployer.deploy(build.app, version, build.owner)
-                return
-        assert service is not None
+        is_begun = any(event.payload["version"] == version for event in begun)
+        if service is None or (service.live != version and not is_begun):
+            self._deployer.deploy(build.app, version, build.owner)
+            return
         told = {**result, "deployed": version}
         if service.live == version:
             self._kernel.finish(build.id, "done", f"version {version} is live", told)
         elif service.canary == version and service.live is not None:
             share = f"{service.share:.0%}"
-            self._kernel.finish(build.id, "done", f"version {version} is on trial with {share} of the traffic", told)
+            self._kernel.finish(
+                build.id, "done", f"version {version} is on trial with {share} of the traffic", told
+            )
         elif service.canary != version:
-            self._kernel.finish(build.id, "failed", f"version {version} was taken back: {service.reason}", told)
+            self._kernel.finish(
+                build.id, "failed", f"version {version} was taken back: {service.reason}", told
+            )
 
     def _facts(self, reader: Reader, build: RunRecord) -> Facts:
         keys: dict[str, str] = {stage_key(build.id, stage): stage for stage in STAGES}

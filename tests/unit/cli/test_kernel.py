@@ -85,7 +85,7 @@ def test_down_says_what_it_stops_and_waits_for_the_end(
     refused, done = kernos("down", "--home", str(home)), kernos("down", "--home", str(home), "--yes")
 
     assert (refused.code, "--yes" in refused.err) == (2, True)
-    assert "1 Runs are stopped, and diabetes is no longer served" in done.err
+    assert "1 Run is stopped, and diabetes is no longer served" in done.err
     assert done.code == 0
     assert process.wait(10) == 0
     assert living_kernel(home) is None

@@ -46,7 +46,12 @@ CALLS: list[tuple[Callable[[Client], Any], str, str, Any]] = [
     (lambda c: c.events(0, 5, "run:1"), "GET", "/v1/events?after=0&limit=5&subject=run%3A1", None),
     (lambda c: c.audit(), "GET", "/v1/audit", None),
     (lambda c: c.principals(), "GET", "/v1/principals", None),
-    (lambda c: c.add_principal("n", "person", "viewer"), "POST", "/v1/principals", {"name": "n", "kind": "person", "role": "viewer"}),
+    (
+        lambda c: c.add_principal("n", "person", "viewer"),
+        "POST",
+        "/v1/principals",
+        {"name": "n", "kind": "person", "role": "viewer"},
+    ),
     (lambda c: c.console_code(), "POST", "/v1/console/code", None),
     (lambda c: c.child(3, "read", {"source": "x"}), "POST", "/v1/child/3/read", {"source": "x"}),
 ]  # fmt: skip

@@ -13,6 +13,7 @@ import pytest
 from litestar.testing import TestClient
 
 from kernos.base.clock import ManualClock
+from kernos.console.render import Renderer
 from kernos.security.access import Caller
 from kernos.security.sessions import Sessions
 
@@ -49,9 +50,17 @@ def sessions() -> Sessions:
     return Sessions()
 
 
+@pytest.fixture(scope="session")
+def renderer() -> Renderer:
+    """One for all tests: its templates are compiled once. Its time stands still."""
+    return Renderer(ManualClock(SAMPLE.NOW_MS))
+
+
 @pytest.fixture
-def anonymous(source: Any, sessions: Sessions, clock: ManualClock) -> Iterator[TestClient[Any]]:
-    app = SAMPLE.sample_application(source, sessions, clock)
+def anonymous(
+    source: Any, sessions: Sessions, clock: ManualClock, renderer: Renderer
+) -> Iterator[TestClient[Any]]:
+    app = SAMPLE.sample_application(source, sessions, clock, renderer)
     with TestClient(app, base_url="http://127.0.0.1:7070", raise_server_exceptions=False) as client:
         client.headers["Accept"] = "text/html"
         yield client

@@ -39,7 +39,6 @@ from kernos.api.views import (
     VersionView,
     WhyView,
 )
-from kernos.base.clock import ManualClock
 from kernos.base.digests import of_bytes
 from kernos.base.errors import NotFoundError
 from kernos.console.frame import Console
@@ -338,7 +337,8 @@ class FakeSource:
         return [sample_app(), failed_app()]
 
     def app(self, name: str) -> AppView:
-        return _one(self.apps(), lambda app: app.name == name, f"There is no App {name}.")
+        found: AppView = _one(self.apps(), lambda app: app.name == name, f"There is no App {name}.")
+        return found
 
     def services(self) -> list[ServiceView]:
         first = sample_service()
@@ -351,7 +351,10 @@ class FakeSource:
         return [first, alarm]
 
     def service(self, app: str) -> ServiceView:
-        return _one(self.services(), lambda service: service.app == app, f"{app} is not in service.")
+        found: ServiceView = _one(
+            self.services(), lambda service: service.app == app, f"{app} is not in service."
+        )
+        return found
 
     def catalog(self, prefix: str) -> list[ArtifactLine]:
         lines = [
@@ -457,10 +460,9 @@ class EmptySource(FakeSource):
         return []
 
 
-def sample_application(source: FakeSource, sessions: Sessions, clock: Any = None) -> Litestar:
+def sample_application(source: FakeSource, sessions: Sessions, clock: Any, renderer: Renderer) -> Litestar:
     """The console behind the API's own guard."""
-    clock = clock or ManualClock(NOW_MS, 1000.0)
-    console = Console(lambda request: source, sessions, clock, Renderer(clock))
+    console = Console(lambda request: source, sessions, clock, renderer)
     settings = SimpleNamespace(api=SimpleNamespace(host="127.0.0.1"))
     api: Any = SimpleNamespace(system=SimpleNamespace(settings=settings, sessions=sessions, clock=clock))
     return Litestar(
@@ -475,7 +477,7 @@ class SampleServer:
         self.source = source
         self.clock = clock
         self.sessions = Sessions()
-        app = sample_application(source, self.sessions, clock)
+        app = sample_application(source, self.sessions, clock, Renderer(clock))
         config = uvicorn.Config(
             app, host="127.0.0.1", port=0, log_level="error", lifespan="off", timeout_graceful_shutdown=1
         )

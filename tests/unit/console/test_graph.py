@@ -16,7 +16,7 @@ def edge(target: str, source: str, role: str = "data") -> EdgeView:
 
 
 def overlap(a: Any, b: Any) -> bool:
-    return a.x < b.x + b.width and b.x < a.x + a.width and abs(a.y - b.y) < 42
+    return bool(a.x < b.x + b.width and b.x < a.x + a.width and abs(a.y - b.y) < 42)
 
 
 graphs = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 10)), max_size=20).map(

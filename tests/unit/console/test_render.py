@@ -7,14 +7,8 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from kernos.base.clock import ManualClock
 from kernos.console.frame import Frame
 from kernos.console.render import TEMPLATES, Renderer
-
-
-@pytest.fixture
-def renderer() -> Renderer:
-    return Renderer(ManualClock())
 
 
 def test_values_are_escaped(renderer: Renderer) -> None:

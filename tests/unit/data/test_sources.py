@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from kernos.base.errors import InvalidError, RefusedError
-from kernos.data.sources import infer, kind_of, scan, separator_of
+from kernos.data.sources import Types, infer, kind_of, scan, separator_of
 
 
 def test_the_name_tells_the_kind() -> None:
@@ -71,7 +71,8 @@ def test_a_key_that_appears_late_in_json_lines_is_kept(tmp_path: Path) -> None:
 def test_times_of_one_format_are_read_with_and_without_a_contract(tmp_path: Path, cell: str) -> None:
     (tmp_path / "t.csv").write_text(f"a,b\n{cell},1\n,2\n")
 
-    for types in ({}, {"a": pl.Datetime("us")}):
+    choices: list[Types] = [{}, {"a": pl.Datetime("us")}]
+    for types in choices:
         table = scan(tmp_path / "t.csv", "csv", types).collect()
 
         assert table["a"].to_list() == [datetime(2024, 1, 2, 3, 4, 5), None]

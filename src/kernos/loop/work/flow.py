@@ -27,4 +27,9 @@ def run(task: Task) -> dict[str, Any]:
             f"Flow {room.payload['flow']!r} returned a {type(model).__name__}, not the Model of its last model step.",
             hint="Return what the step that fits the Model returns.",
         )
+    if not context.reader.refs:
+        raise InvalidError(
+            f"Flow {room.payload['flow']!r} reads nothing through app.read, so no row is held out to judge its Model on.",
+            hint=f"Read the data with {app.name}'s app.read(…) and hand it to the steps.",
+        )
     return {"reads": context.reader.refs, **context.model}

@@ -73,7 +73,9 @@ def _read_log(segments: list[Path], app: str) -> _Log:
             for prediction in read_segment(segment):
                 if prediction.app == app:
                     _add_rows(predictions, prediction)
-            feedback += [{**told.values, "prediction_id": _row_id(told.id)} for told in read_feedback(segment)]
+            feedback += [
+                {**told.values, "prediction_id": _row_id(told.id)} for told in read_feedback(segment)
+            ]
         except CorruptError as error:
             damaged.append(error.message)
     return _Log(
