@@ -159,9 +159,10 @@ def main() -> None:
         text=True,
         check=True,
     ).stdout.split()
+    sizes = " ".join(map(str, options.megabytes))
     result: dict[str, object] = {
         "at": iso(SystemClock().wall_ms()),
-        "command": " ".join(sys.argv),
+        "command": f"python bench/ingest.py --megabytes {sizes} --rounds {options.rounds}",
         "machine": machine() | {"pandas": peer[0], "pyarrow": peer[1]},
     }
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:

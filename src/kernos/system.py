@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -47,22 +48,29 @@ class System:
     signer: SigningKey
     lock: IO[bytes]
     url: str = ""
+    is_plane_ours: bool = False
+    """Whether the data plane ends with this system: one that was found alive serves on until `start` has succeeded."""
 
     def start(self, url: str) -> None:
         """Recover what was, then take up work. `url` is where the API listens."""
         self.url = url
+        self.is_plane_ours = not self.plane.alive()
         plane_url = self.plane.start()
         self.kernel.start()
         self.reconciler.start()
         self._announce(plane_url)
+        self.is_plane_ours = True
 
     def stop(self) -> None:
-        self.reconciler.stop()
-        self.kernel.stop()
-        self.plane.stop()
-        self.store.close()
-        (self.home / "kernel.json").unlink(missing_ok=True)
-        self.lock.close()
+        """Also after a start that failed. What one part fails with keeps no other from stopping."""
+        with ExitStack() as last:
+            last.callback(self.lock.close)
+            last.callback((self.home / "kernel.json").unlink, missing_ok=True)
+            last.callback(self.store.close)
+            if self.is_plane_ours:
+                last.callback(self.plane.stop)
+            last.callback(self.kernel.stop)
+            last.callback(self.reconciler.stop)
 
     def check_head(self, head: bytes, signature: str, key_id: str) -> bool:
         """Whether this home's own key signed the journal's head."""
@@ -83,10 +91,18 @@ def open_system(settings: Settings) -> System:
     """Open the home, take its lock, and build every part; nothing runs yet."""
     home = settings.home_path
     _make_home(home)
-    lock = _take_lock(home)
+    with ExitStack() as undo:
+        lock = undo.enter_context(_take_lock(home))
+        store = SqlStore(f"sqlite:///{home / 'catalog.db'}", SystemClock())
+        store.open()
+        undo.callback(store.close)
+        system = _build(settings, home, store, lock)
+        undo.pop_all()
+    return system
+
+
+def _build(settings: Settings, home: Path, store: SqlStore, lock: IO[bytes]) -> System:
     clock = SystemClock()
-    store = SqlStore(f"sqlite:///{home / 'catalog.db'}", clock)
-    store.open()
     blobs: Blobs = FileBlobs(home / "blobs")
     signer = SigningKey.load_or_create(home / "keys")
     run_tokens = RunTokens(load_or_create_secret(home / "keys" / "kernel.secret"))
@@ -142,7 +158,12 @@ def _make_home(home: Path) -> None:
 
 
 def _take_lock(home: Path) -> IO[bytes]:
-    lock = (home / "kernel.lock").open("ab")
+    try:
+        lock = (home / "kernel.lock").open("ab")
+    except OSError as error:
+        raise UnavailableError(
+            f"The home {home} cannot be written: {error.strerror}.", hint="Choose another with --home DIR."
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

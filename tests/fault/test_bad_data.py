@@ -42,6 +42,7 @@ BAD: dict[str, tuple[str, bytes, type[KernosError], str]] = {
     "blank line": ("t.csv", b"age,score\n30,1\n\n41,2\n", InvalidError, "line 3 is empty"),
     "open quote": ("t.csv", b'age,score\n30,"1\n41,2\n', InvalidError, "line 2 is never closed"),
     "latin 1": ("t.csv", b"age,score\n30,caf\xe9\n", InvalidError, "byte 16 in line 2"),
+    "cut in a character": ("t.csv", "age,score\n30,1é".encode()[:-1], InvalidError, "byte 14 in line 2"),
     "utf 16": ("t.csv", "age,score\n30,1\n".encode("utf-16"), InvalidError, "not UTF-8"),
     "nul bytes": ("t.csv", b"age,score\n30,1\n\0\0\0", InvalidError, "byte 15 in line 3"),
     "binary": ("t.csv", random.Random(1).randbytes(5000), InvalidError, "not UTF-8"),

@@ -52,26 +52,46 @@ def header(source: Path, separator: str) -> list[str]:
 
 
 def survey(source: Path, separator: str, width: int) -> str:
-    """The file's SHA-256 in hex, after one pass that has seen UTF-8 and `width` fields in every line.
+    """The file's SHA-256 in hex, after one pass that has seen `width` fields in every line and no NUL byte.
 
-    InvalidError names the line otherwise. Reads in chunks; memory does not grow with the file.
+    InvalidError names the line otherwise. Reads in chunks; memory does not grow with the file. Other bytes that
+    are no UTF-8 are the parser's to find and `explain_text`'s to name.
     """
-    hasher, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
-    separators = lines = size = 0
-    quoted, last = False, _NEWLINE
+    hasher = hashlib.sha256()
+    separators = lines = 0
+    quoted, has_nul, last = False, False, _NEWLINE
     for chunk in _chunks(source):
         hasher.update(chunk)
-        _check_text(source, chunk, decoder, size)
         fields, ends, quoted = _structure(chunk, separator, quoted=quoted)
         separators += int(np.count_nonzero(fields))
         lines += int(np.count_nonzero(ends))
-        size, last = size + len(chunk), chunk[-1]
+        has_nul, last = has_nul or b"\0" in chunk, chunk[-1]
     lines += last != _NEWLINE
+    if has_nul:
+        explain_text(source)
     if separators != (width - 1) * lines or quoted:
         explain_shape(source, separator, width)
     if lines < 2:
         raise InvalidError(f"{source.name} has a header and no rows.", hint="Give at least one row.")
     return hasher.hexdigest()
+
+
+def explain_text(source: Path) -> None:
+    """InvalidError naming the first byte that is NUL or no UTF-8; nothing if there is none."""
+    decoder, offset = codecs.getincrementaldecoder("utf-8")(), 0
+    for chunk in _chunks(source):
+        pending = len(decoder.getstate()[0])
+        try:
+            decoder.decode(chunk)
+        except UnicodeDecodeError as error:
+            at = offset - pending + error.start
+            raise _not_utf8(source, at, _line_of(source, at)) from error
+        if b"\0" in chunk:
+            at = offset + chunk.index(b"\0")
+            raise _not_utf8(source, at, _line_of(source, at))
+        offset += len(chunk)
+    if cut := len(decoder.getstate()[0]):
+        raise _not_utf8(source, offset - cut, _line_of(source, offset - cut))
 
 
 def explain_shape(source: Path, separator: str, width: int) -> None:
@@ -121,20 +141,6 @@ def _structure(chunk: bytes, separator: str, *, quoted: bool) -> tuple[Mask, Mas
         return fields, ends, False
     inside = np.logical_xor.accumulate(data == _QUOTE) ^ quoted
     return fields & ~inside, ends & ~inside, bool(inside[-1])
-
-
-def _check_text(source: Path, chunk: bytes, decoder: codecs.IncrementalDecoder, offset: int) -> None:
-    pending = len(decoder.getstate()[0])
-    if chunk.isascii() and not pending and b"\0" not in chunk:
-        return
-    try:
-        decoder.decode(chunk)
-    except UnicodeDecodeError as error:
-        at = offset - pending + error.start
-        raise _not_utf8(source, at, _line_of(source, at)) from error
-    if b"\0" in chunk:
-        at = offset + chunk.index(b"\0")
-        raise _not_utf8(source, at, _line_of(source, at))
 
 
 def _line_of(source: Path, at: int) -> int:

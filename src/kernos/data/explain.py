@@ -31,6 +31,7 @@ def explained(
         )
     try:
         if kind == "csv":
+            delimited.explain_text(source)
             delimited.explain_shape(source, separator_of(source), len(columns))
             contracts.refuse(_misfits(source, contract), source.name)
         if kind == "json lines":

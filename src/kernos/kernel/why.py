@@ -51,7 +51,7 @@ def _sentence(record: RunRecord, waits: Callable[[RunId], str]) -> str:
 
 def _next(record: RunRecord) -> str:
     if record.state == "queued":
-        return f"kernos nice {record.id} --class interactive"
+        return f"kernos nice {record.id} interactive"
     if record.state in {"running", "failed"} and record.entry:
         return f"kernos logs {record.id}"
     return ""

@@ -7,7 +7,8 @@ held-out rows, and stops where the Model would be fitted: the table it would hav
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -55,14 +56,14 @@ class FlowContext:
     def __init__(self, room: Room, tuned: Mapping[str, Any]) -> None:
         self._room = room
         self._tuned = tuned
-        self._known: list[tuple[Any, Value]] = []
+        self._known: list[_Known] = []
         self.reader = Reader(room, "training")
         self.model: dict[str, Any] = {}
         """Of the last step that returned a Model: its name, its value, its table argument and what the step says of it."""
 
     def read(self, app: Any, source: str) -> Any:
         frame = self.reader.read(source)
-        self._known.append((frame, encode(frame, self._room.blobs, source)))
+        self._remember(frame, encode(frame, self._room.blobs, source))
         return frame
 
     def call(
@@ -86,21 +87,43 @@ class FlowContext:
                 "meta": result["model"],
             }
         answer = decode(value, self._room.blobs)
-        self._known.append((answer, value))
+        self._remember(answer, value)
         return answer
 
+    def knows(self, value: Any) -> bool:
+        """Whether `value` is what a read or a step gave, unchanged."""
+        return any(known.is_same(value) for known in self._known)
+
+    def _remember(self, value: Any, encoded: Value) -> None:
+        if encoded.kind in {"table", "bytes", "model"}:
+            self._known.append(_Known(value, value.clone() if encoded.kind == "table" else value, encoded))
+
     def _encoded(self, value: Any, where: str) -> Value:
-        for known, encoded in self._known:
-            if known is value and encoded.kind != "pandas":  # a pandas frame may have been changed in place
-                return encoded
-        return encode(value, self._room.blobs, where)
+        found = next((known.encoded for known in self._known if known.is_same(value)), None)
+        return found or encode(value, self._room.blobs, where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A value that is stored already. Arrays and pandas frames are not kept: nothing tells that they were changed in place."""
+
+    value: Any
+    before: Any
+    """As it was; of a table a clone, which costs nothing until the table is changed."""
+    encoded: Value
+
+    def is_same(self, value: Any) -> bool:
+        if value is not self.value:
+            return False
+        return self.encoded.kind != "table" or bool(value.equals(self.before))
 
 
 class TrialContext:
     """A trial: steps that depend on a tuned parameter run here and now; the others are shared with all trials."""
 
-    def __init__(self, room: Room, tuned: Mapping[str, Any]) -> None:
+    def __init__(self, room: Room, tuned: Mapping[str, Any], flow: Callable[..., Any]) -> None:
         self._tuned = tuned
+        self._is_flow_tuned = bool(_names(flow) & set(tuned))
         self._shared = FlowContext(room, {})
         self._shared.reader = Reader(room, "fitting")
         self.model: Model | None = None
@@ -117,12 +140,18 @@ class TrialContext:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        if not set(step.params) & set(self._tuned):
+        if self._is_shared(function, [*args, *kwargs.values()]):
             return self._shared.call(app, step, function, args, kwargs)
         result = function(**bind(function, args, kwargs, self._tuned))
         if isinstance(result, Model):
             self.model, self.model_step = result, step.name
         return result
+
+    def _is_shared(self, function: Callable[..., Any], given: Sequence[Any]) -> bool:
+        """A tuned parameter of the flow may be in any argument that is not straight from a read or a shared step."""
+        if _names(function) & set(self._tuned):
+            return False
+        return not self._is_flow_tuned or all(self._shared.knows(value) for value in given)
 
 
 class Captured(Exception):
@@ -138,7 +167,7 @@ class ReplayContext:
 
     def __init__(self, room: Room, rows: Rows, stop: str, tuned: Mapping[str, Any]) -> None:
         self._stop = stop
-        self._tuned = tuned
+        self.tuned = tuned
         self.reader = Reader(room, rows)
         self.rows_read = 0
 
@@ -155,7 +184,7 @@ class ReplayContext:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        bound = bind(function, args, kwargs, self._tuned)
+        bound = bind(function, args, kwargs, self.tuned)
         if step.name == self._stop:
             raise Captured(bound)
         return function(**bound)
@@ -167,13 +196,20 @@ def replay(
     """The arguments with which the Model's step would have been called on the context's rows."""
     try:
         with running(context):
-            flow(**arguments)
+            flow(**flow_arguments(flow, arguments, context.tuned))
     except Captured as captured:
         return captured.arguments
     raise InvalidError(
         "The flow did not reach the step that fits the Model when it was replayed on other rows.",
         hint="A flow must call the same steps whatever rows it reads.",
     )
+
+
+def flow_arguments(
+    flow: Callable[..., Any], arguments: Mapping[str, Any], tuned: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the flow is called with: a parameter of its own that is tuned takes its tuned value."""
+    return {**arguments, **{name: tuned[name] for name in _names(flow) & set(tuned)}}
 
 
 def bind(
@@ -204,6 +240,10 @@ def model_table(arguments: Mapping[str, Any], columns: list[str], target: str, s
         f"No argument of step {step} has all columns of its Model ({', '.join(columns[:8])}).",
         hint="Put what a prediction needs inside the model (a Pipeline), and pass the step a table with those columns.",
     )
+
+
+def _names(function: Callable[..., Any]) -> set[str]:
+    return set(inspect.signature(function).parameters)
 
 
 def as_polars(value: Any) -> Any | None:

@@ -101,8 +101,8 @@ class Loop:
             return self._kernel.record_cached(spec, known)
         return self._kernel.submit(spec)
 
-    def rebuild(self, app: str, cause: str, grow: dict[str, Any]) -> RunRecord:
-        """The loop's own build: the code that is live, on data that has grown by what came back from service."""
+    def rebuild(self, app: str, cause: str, grow: dict[str, Any] | None, key: str) -> RunRecord:
+        """The loop's own build: the code that is live, on data that has grown by what came back from service, if anything did."""
         with self._store.read() as reader:
             deployment = reader.get(DeploymentRecord, app)
             if deployment is None or deployment.live is None:
@@ -116,7 +116,7 @@ class Loop:
             assert live is not None
             payload = live.payload
         spec = self._build_spec(registered, payload["folder"], payload["arguments"], "kernel", cause)
-        spec = msgspec.structs.replace(spec, payload={**spec.payload, "grow": grow}, key=grow["key"])
+        spec = msgspec.structs.replace(spec, payload={**spec.payload, "grow": grow}, key=key)
         return self._kernel.submit(spec)
 
     def _build_spec(

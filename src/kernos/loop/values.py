@@ -6,11 +6,13 @@ A value travels as a `Value`: its kind and the digest of its blob. Plain JSON tr
 from __future__ import annotations
 
 import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
 
-from kernos.base.digests import canonical
 from kernos.base.errors import InvalidError
 from kernos.catalog.blobs import Blobs
 
@@ -30,26 +32,17 @@ def encode(value: Any, blobs: Blobs, where: str) -> Value:
     """Put `value` where other Runs can read it. `where` names it in the error when it cannot travel."""
     if isinstance(value, bytes):
         return Value("bytes", blobs.put(value))
-    module = type(value).__module__.partition(".")[0]
-    if module == "polars" and type(value).__name__ == "DataFrame":
-        return Value("table", blobs.put(_parquet(value)), rows=value.height)
-    if module == "pandas" and type(value).__name__ == "DataFrame":
-        import polars as pl
+    kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
+    with _travelling(value, where):
+        if kind == "polars.DataFrame":
+            return Value("table", blobs.put(_parquet(value)), rows=value.height)
+        if kind == "pandas.DataFrame":
+            import polars as pl
 
-        return Value("pandas", blobs.put(_parquet(pl.from_pandas(value))), rows=len(value))
-    if module == "numpy" and type(value).__name__ == "ndarray":
-        import numpy as np
-
-        buffer = io.BytesIO()
-        np.save(buffer, value, allow_pickle=False)
-        return Value("array", blobs.put(buffer.getvalue()))
-    try:
-        return Value("json", inline=msgspec.json.decode(canonical(value)))
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise InvalidError(
-            f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which cannot travel between steps.",
-            hint="Pass a polars or pandas DataFrame, a numpy array, bytes, a Model, or plain JSON values.",
-        ) from error
+            return Value("pandas", blobs.put(_parquet(pl.from_pandas(value))), rows=len(value))
+        if kind == "numpy.ndarray":
+            return Value("array", blobs.put(_npy(value)))
+        return Value("json", inline=_plain(value))
 
 
 def decode(value: Value, blobs: Blobs) -> Any:
@@ -82,7 +75,50 @@ def _digest(value: Value) -> Any:
     return value.digest
 
 
-def _parquet(frame: Any) -> bytes:
+@contextmanager
+def _travelling(value: Any, where: str) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise InvalidError(
+            f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which cannot travel between steps: {error}.",
+            hint="Pass a polars or pandas DataFrame, a numpy array, bytes, a Model, or plain JSON values.",
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """The JSON value itself: nothing that JSON would turn into something else, but a tuple may become a list."""
+    match value:
+        case None | bool():
+            return value
+        case int():
+            return int(value)
+        case str():
+            return str(value)
+        case float() if math.isfinite(value):
+            return float(value)
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case dict() if all(isinstance(key, str) for key in value):
+            return {str(key): _plain(item) for key, item in value.items()}
+    what = repr(value) if isinstance(value, float) else f"a {type(value).__name__}"
+    raise TypeError(f"{what} is no plain JSON value")
+
+
+def _npy(array: Any) -> bytes:
+    import numpy as np
+
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _parquet(frame: Any) -> bytes:
+    import polars as pl
+
+    buffer = io.BytesIO()
+    try:
+        frame.write_parquet(buffer, compression="zstd", compression_level=1, statistics=False)
+    except pl.exceptions.PolarsError as error:
+        raise TypeError(str(error).splitlines()[0].strip()) from error
     return buffer.getvalue()

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from kernos.base.clock import Clock
-from kernos.base.digests import of_value
 from kernos.base.errors import NotFoundError
 from kernos.base.ids import Digest, Ref, parse_ref
 from kernos.base.settings import LoopSettings
@@ -86,12 +85,14 @@ class Watcher:
         if not fresh:
             return
         with self._store.read() as reader:
-            busy = reader.list(
+            looks = reader.list(
                 RunRecord,
-                where={"kind": "monitor", "app": deployment.app, "state": ("queued", "running")},
+                where={"kind": "monitor", "app": deployment.app},
+                order_by="id",
+                descending=True,
                 limit=1,
             )
-            if busy:
+            if looks and not _may_look_again(looks[0], self._clock.wall_ms()):
                 return
             payload = self._payload(reader, deployment, record, fresh, done & set(segments))
         spec = RunSpec(
@@ -165,12 +166,15 @@ class Watcher:
             if not decision.start or deployment.phase == "canary":
                 return
             since = record.figures["labelled_at_alarm"] if record is not None and record.alarm else None
-            grow = self._grow(reader, app, package, manifest, since or 0, f"{deployment.live}:{len(unasked)}")
-        if grow is not None:
-            self._loop.rebuild(app, f"{decision.cause}: {decision.reason}", grow)
+            grow = self._grow(reader, app, package, manifest, since or 0)
+        if grow is not None or trigger.on == "time":
+            newest = builds[0].id if builds else 0
+            self._loop.rebuild(
+                app, f"{decision.cause}: {decision.reason}", grow, f"retrain:{app}:{deployment.live}:{newest}"
+            )
 
     def _grow(
-        self, reader: Reader, app: str, package: ArtifactRecord, manifest: Manifest, since: int, nonce: str
+        self, reader: Reader, app: str, package: ArtifactRecord, manifest: Manifest, since: int
     ) -> dict[str, Any] | None:
         """How the data grows before a retrain: by what came back labelled since the alarm, or since the last time.
 
@@ -179,6 +183,8 @@ class Watcher:
         """
         build = reader.get(RunRecord, package.meta["build"])
         assert build is not None
+        if not build.result["reads"]:
+            return None
         source, ref = next(iter(build.result["reads"].items()))
         path = parse_ref(ref).path
         base = resolve(reader, Ref(path))
@@ -204,7 +210,6 @@ class Watcher:
             "stamp": base_artifact.meta.get("stamp"),
             "contract": msgspec.to_builtins(manifest.contract),
             "inputs": [[base.digest, "data"], [labelled, "feedback"]],
-            "key": f"retrain:{app}:{of_value([base.digest, nonce])[7:23]}",
         }
 
 

@@ -191,7 +191,7 @@ def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise NotFoundError(f"There is no package {path}.", hint="See kernos artifacts /packages.") from error
+        raise NotFoundError(f"There is no package {path}.", hint="See `kernos ls /packages`.") from error
 
 
 def _read(file: BinaryIO, entry: archive.Entry) -> bytes:

@@ -299,7 +299,7 @@ def test_why_names_what_a_waiting_run_waits_for(kernel: Kernel, executor: Manual
         "waits for 1.0 cpu: run 2 and 3 hold 2.0 of 2.0; first in class batch"
     )
     assert kernel.why(build).because == [f"run {build} (build nightly) is running: runs", reason]
-    assert kernel.why(run).next == f"kernos nice {run} --class interactive"
+    assert kernel.why(run).next == f"kernos nice {run} interactive"
 
 
 def test_recovery_adopts_ends_and_requeues(

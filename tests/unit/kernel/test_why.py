@@ -47,7 +47,7 @@ def test_a_queued_run_says_what_it_waits_for(store: SqlStore, spec: Spec) -> Non
     run = queue(store, spec())
 
     assert why(store, run) == Why(
-        ["run 1 (step train) is queued: waits for 1.0 cpu"], "kernos nice 1 --class interactive"
+        ["run 1 (step train) is queued: waits for 1.0 cpu"], "kernos nice 1 interactive"
     )
 
 

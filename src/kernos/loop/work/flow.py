@@ -6,7 +6,7 @@ from typing import Any
 
 from kernos.base.errors import InvalidError
 from kernos.kernel.run import Task
-from kernos.loop.context import FlowContext
+from kernos.loop.context import FlowContext, flow_arguments
 from kernos.loop.room import Room
 from kernos.loop.values import StoredModel
 from kernos.spec.context import running
@@ -15,9 +15,10 @@ from kernos.spec.context import running
 def run(task: Task) -> dict[str, Any]:
     room = Room(task)
     app = room.app()
-    context = FlowContext(room, room.payload["tuned"])
+    flow, tuned = app.function(room.payload["flow"]), room.payload["tuned"]
+    context = FlowContext(room, tuned)
     with running(context):
-        model = app.function(room.payload["flow"])(**room.payload["arguments"])
+        model = flow(**flow_arguments(flow, room.payload["arguments"], tuned))
     if (
         not isinstance(model, StoredModel)
         or not context.model

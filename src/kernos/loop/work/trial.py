@@ -6,7 +6,7 @@ from typing import Any
 
 from kernos.base.errors import InvalidError
 from kernos.kernel.run import Task
-from kernos.loop.context import ReplayContext, TrialContext, model_table, replay
+from kernos.loop.context import ReplayContext, TrialContext, flow_arguments, model_table, replay
 from kernos.loop.evidence import score
 from kernos.loop.room import Room
 from kernos.spec.context import running
@@ -17,9 +17,9 @@ def run(task: Task) -> dict[str, Any]:
     app = room.app()
     flow = app.function(room.payload["flow"])
     tuned, arguments = room.payload["params"], room.payload["arguments"]
-    fitting = TrialContext(room, tuned)
+    fitting = TrialContext(room, tuned, flow)
     with running(fitting):
-        flow(**arguments)
+        flow(**flow_arguments(flow, arguments, tuned))
     if fitting.model is None or fitting.model.estimator is None:
         raise InvalidError(
             "No step that takes a tuned parameter returned a Model with an estimator, so trials cannot be scored.",
