@@ -57,6 +57,8 @@ def _listen(settings: Settings, home: Path) -> socket.socket:
     """The API's socket: the port asked for, else the one this home had, else a free one."""
     remembered = home / "api.port"
     wanted = settings.api.port or (int(remembered.read_text()) if remembered.exists() else 0)
+    if not 0 <= wanted < 65536:
+        raise InvalidError(f"{wanted} is not a port.", hint="Give 1 to 65535, or 0 for a free one.")
     listener = socket.socket(socket.AF_INET6 if ":" in settings.api.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -20,7 +20,7 @@ from kernos.catalog.records import RunRecord
 from kernos.kernel.capacity import capacity
 
 _RUNS_SHOWN = 50
-_EVENTS_SHOWN = 30
+_EVENTS_SHOWN = 12
 _LOOK_AT_MS = 24 * 3600 * 1000
 """A failed build older than a day no longer asks for attention."""
 

@@ -89,8 +89,8 @@ def whisker(
     }
     body = [
         Markup('<line class="axis" x1="0%" x2="100%" y1="12" y2="12"/>'),
-        Markup('<text x="0%" dx="-7" y="16" text-anchor="end">{}</text>').format(figure(least)),
-        Markup('<text x="100%" dx="7" y="16">{}</text>').format(figure(most)),
+        Markup('<text x="0%" dx="-9" y="16" text-anchor="end">{}</text>').format(figure(least)),
+        Markup('<text x="100%" dx="9" y="16">{}</text>').format(figure(most)),
     ]
     if "bound" in at:
         body.append(Markup('<line class="bound" x1="{0}" x2="{0}" y1="2" y2="22"/>').format(at["bound"]))
@@ -165,7 +165,7 @@ def _grid_line(tick: float, top: float) -> Markup:
 
 def _grid_label(tick: float, top: float, unit: str) -> Markup:
     return Markup('<text x="0" y="{:.1f}">{}{}</text>').format(
-        _y(tick, top) - 3, figure(tick), f" {unit}" if unit else ""
+        _y(tick, top) - 3, f"{tick:,g}", f" {unit}" if unit else ""
     )
 
 

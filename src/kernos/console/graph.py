@@ -38,7 +38,7 @@ class Box:
 
     @property
     def label(self) -> str:
-        return self.ref or short(self.name)
+        return short(self.ref or self.name)
 
     @property
     def link(self) -> str:
@@ -94,7 +94,7 @@ def layout(view: LineageView) -> Layout:
     centre = _placed(columns, near, layer)
     widths = [
         max(
-            _width(refs.get(name, "") or short(name), roles.get(name, "")) for name in column if name in layer
+            _width(short(refs.get(name, "") or name), roles.get(name, "")) for name in column if name in layer
         )
         for column in columns
     ]

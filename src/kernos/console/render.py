@@ -40,10 +40,11 @@ class Renderer:
         )
         environment.filters.update(
             bytes=show_bytes, seconds=show_seconds, iso=iso, share=show.share, count=show.count, figure=show.figure,
-            short=show.short, pretty=show.pretty, plain=show.plain, url=lambda text: quote(str(text), safe=""),
+            short=show.short, plain=show.plain, url=lambda text: quote(str(text), safe=""),
         )  # fmt: skip
         environment.globals.update(
             mark=marks.mark, tone=marks.tone, brand=marks.brand, ring=ring.ring, strip=ring.strip, loop_of=ring.loop_of,
             charts=charts, commands=commands, lineage_graph=graph.graph, ago=show.ago, took=show.took, plural=show.plural,
+            best=show.best,
         )  # fmt: skip
         return environment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,6 +12,10 @@ from kernos.api.views import RunView
 from kernos.base.units import show_seconds
 
 NOTHING = "–"
+
+_DIGEST = re.compile(r"(sha256:|)([0-9a-f]{10})[0-9a-f]{54}\Z")
+_LINE_LIMIT = 120
+"""Characters of a document shown in a table's cell; the command line prints all of it."""
 
 
 def ago(at_ms: int | None, now_ms: int) -> str:
@@ -51,13 +57,9 @@ def figure(value: float | None) -> str:
 
 
 def short(digest: str) -> str:
-    """`sha256:9f3c2a…` of a digest; other names as they are."""
-    return f"{digest[:17]}…" if digest.startswith("sha256:") and len(digest) > 18 else digest
-
-
-def pretty(value: Any) -> str:
-    """A JSON document, indented."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    """`sha256:9f3c2a71bb…` of a digest, `9f3c2a71bb…` of a bare one; other names as they are."""
+    match = _DIGEST.match(digest)
+    return f"{match[1]}{match[2]}…" if match else digest
 
 
 def plural(amount: int, one: str, many: str = "") -> str:
@@ -66,11 +68,22 @@ def plural(amount: int, one: str, many: str = "") -> str:
 
 
 def plain(value: Any) -> str:
-    """One JSON value in one line, digests shortened."""
+    """One JSON value in one line: digests shortened, long documents cut."""
     if isinstance(value, str):
         return short(value)
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: NOTHING}[value]
     if isinstance(value, float):
         return figure(value)
-    return msgspec.json.encode(value).decode()
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= _LINE_LIMIT else f"{text[:_LINE_LIMIT]}…"
+
+
+def best(found: Mapping[str, Any]) -> str:
+    """What a search found, in one line: `C 0.058, value 0.769`. Which trial it was stands with the trials."""
+    flat = {**found.get("params", {}), **{name: value for name, value in found.items() if name != "params"}}
+    return ", ".join(
+        f"{name} {plain(value)}"
+        for name, value in flat.items()
+        if name != "index" and value not in ("", None)
+    )

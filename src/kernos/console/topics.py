@@ -28,9 +28,9 @@ def _of_subject(subject: str) -> set[str]:
     kind, _, name = subject.partition(":")
     if kind == "run":
         return {"runs", subject}
+    if kind in {"service", "deployment"}:
+        return {"apps", "services", f"app:{name}", f"service:{name}"}
     if subject.startswith("/"):
         app = subject.partition("@")[0].rpartition("/")[2]
         return {"catalog", "apps", "services", f"app:{app}", f"service:{app}"}
-    if name:
-        return {"apps", "services", f"app:{name}", f"service:{name}"}
     return set()

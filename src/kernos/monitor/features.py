@@ -188,14 +188,14 @@ def _features(column: ColumnReference, risk: float) -> Iterator[Feature]:
         slack = distribution_distance(rows, risk)
         yield Feature(name, "is higher", min(1.0, column.middle + slack))
         yield Feature(name, "is lower", min(1.0, 1 - column.middle + slack))
-        for what, outside in zip(("is spread wider", "has outliers"), column.beyond, strict=True):
+        for what, outside in zip(("is spread wider", "has more outliers"), column.beyond, strict=True):
             yield Feature(name, what, mean_above(min(1.0, (outside + 1) / max(rows, 1)), rows, risk))
     else:
         for category, count in zip(column.categories, column.counts, strict=True):
             yield Feature(name, f"is more often {category}", mean_above(count / rows, rows, risk))
             yield Feature(name, f"is less often {category}", 1 - mean_below(count / rows, rows, risk))
         unseen = rows - sum(column.counts) + min(column.once, sum(column.counts))
-        yield Feature(name, "has new categories", mean_above(min(1.0, unseen / max(rows, 1)), rows, risk))
+        yield Feature(name, "has more new categories", mean_above(min(1.0, unseen / max(rows, 1)), rows, risk))
     yield Feature(name, "is missing more often", mean_above(column.nulls / max(total, 1), total, risk))
 
 

@@ -62,6 +62,7 @@ def test_digests_are_shortened_and_other_names_are_not() -> None:
     digest = "sha256:" + "ab" * 32
 
     assert show.short(digest) == "sha256:ababababab…"
+    assert show.short("ab" * 32) == "ababababab…"
     assert show.short("ed25519:9f3c2a77b1e04d55") == "ed25519:9f3c2a77b1e04d55"
 
 
@@ -71,3 +72,14 @@ def test_digests_are_shortened_and_other_names_are_not() -> None:
 )
 def test_json_values_in_one_line(value: Any, text: str) -> None:
     assert show.plain(value) == text
+
+
+def test_long_documents_are_cut() -> None:
+    assert len(show.plain(list(range(1000)))) == 121
+
+
+def test_what_a_search_found_is_told_in_one_line() -> None:
+    found = {"index": 6, "params": {"C": 0.05813}, "reason": "", "value": 0.7691}
+
+    assert show.best(found) == "C 0.0581, value 0.769"
+    assert show.best({"C": 0.7, "accuracy": 0.734}) == "C 0.700, accuracy 0.734"

@@ -23,6 +23,8 @@ def event(subject: str, **payload: Any) -> EventView:
         (event("/packages/a@2"), {"catalog", "apps", "services", "app:a", "service:a"}),
         (event("/packages/a"), {"catalog", "apps", "services", "app:a", "service:a"}),
         (event("deployment:a"), {"apps", "services", "app:a", "service:a"}),
+        (event("service:a"), {"apps", "services", "app:a", "service:a"}),
+        (event("sha256:" + "0" * 64), set()),
         (event("head"), set()),
     ],
 )

@@ -84,14 +84,14 @@ def test_fresh_rows_of_the_same_kind_respect_every_bound() -> None:
         (pl.col("n") + 3, ("n", "is higher")),
         (pl.col("n") - 3, ("n", "is lower")),
         (pl.col("n") * 5, ("n", "is spread wider")),
-        (pl.col("n") * 50, ("n", "has outliers")),
+        (pl.col("n") * 50, ("n", "has more outliers")),
         (pl.lit(None, pl.Float64).alias("n"), ("n", "is missing more often")),
         (pl.lit(float("nan")).alias("n"), ("n", "is missing more often")),
         (pl.lit("free").alias("n"), ("n", "is missing more often")),
         (pl.lit(2).alias("d"), ("d", "is more often 2.0")),
         (pl.lit(2).alias("d"), ("d", "is less often 1.0")),
-        (pl.lit(1.5).alias("d"), ("d", "has new categories")),
-        (pl.lit("q").alias("t"), ("t", "has new categories")),
+        (pl.lit(1.5).alias("d"), ("d", "has more new categories")),
+        (pl.lit("q").alias("t"), ("t", "has more new categories")),
         (pl.lit(value=True).alias("b"), ("b", "is more often true")),
         (pl.col("w") + pl.duration(days=100), ("w", "is higher")),
     ],
@@ -108,13 +108,13 @@ def test_a_column_that_is_gone_counts_as_null() -> None:
     gone = measured(SKETCH, TABLE.drop("t"))
 
     assert gone[("t", "is missing more often")].all()
-    assert np.isnan(gone[("t", "has new categories")]).all()
+    assert np.isnan(gone[("t", "has more new categories")]).all()
 
 
 def test_infinite_values_are_outliers() -> None:
     live = measured(SKETCH, pl.DataFrame({"n": [float("inf"), -float("inf")]}))
 
-    assert live[("n", "has outliers")].tolist() == [1, 1]
+    assert live[("n", "has more outliers")].tolist() == [1, 1]
     assert live[("n", "is higher")].tolist() == [1, 0]
 
 
