@@ -79,6 +79,9 @@ def commands(document: str, line: int, text: str) -> list[Step]:
     steps = []
     for number, part in enumerate(re.split(r"^\$ ", text, flags=re.M)[1:], 1):
         command, _, wanted = part.partition("\n")
+        while wanted.startswith("> "):
+            more, _, wanted = wanted.partition("\n")
+            command += f"\n{more[2:]}"
         code = re.search(r"^\[exit ([0-9]+)\]\n", wanted, re.M)
         wanted = wanted.replace(code[0], "") if code else wanted
         steps.append(Step(f"{document}:{line} ({number})", "command", command, wanted, int(code[1]) if code else 0))
@@ -110,8 +113,8 @@ class Shell:
     def _type(self, step: Step) -> None:
         code, said = self._run(["bash", "-c", PREDICTION.sub(self._prediction, step.text)])
         told = f"{step.place}\n$ {step.text}\n{said}[exit {code}]\nthe document says:\n{step.wanted}[exit {step.exit}]"
-        assert code == step.exit, told
-        assert pattern_of(step.wanted).fullmatch(plain(said)), told
+        if code != step.exit or not pattern_of(step.wanted).fullmatch(plain(said)):
+            pytest.fail(told, pytrace=False)
         found = PREDICTION.findall(said)
         self._prediction = found[-1] if found else self._prediction
 

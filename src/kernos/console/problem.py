@@ -73,6 +73,6 @@ def _answer(console: Console, request: AnyRequest, error: KernosError) -> Respon
     if "text/html" not in request.headers.get("Accept", "text/html") and "X-Fragment" not in request.headers:
         return respond(to_problem(error), HEADERS)
     if isinstance(error, UnknownCallerError):
-        return console.page(request, "login.html", Frame("Sign in"), status=error.status, problem=error)
+        return console.page(request, "login.html", Frame("Sign in"), status=error.status, problem=None)
     title = _TITLES.get(error.status, "Something broke")
     return console.page(request, "problem.html", Frame(title), status=error.status, problem=error)

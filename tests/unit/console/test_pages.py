@@ -18,7 +18,7 @@ def text_of(html: str) -> str:
         ("/", ["2 things need you", "Build 18 of income failed", "rolled back", "and 2 queued", "3.0 GiB of 24.0 GiB"]),
         ("/runs", ["same code, arguments and data as Run 12", "412 ms", "/models/diabetes@2", "That is all."]),
         ("/runs/13", ["accuracy 0.734", "C 0.7", "fold 24", "weight 1", "212.0 MiB of 1.0 GiB"]),
-        ("/runs/19", ["Why it is failed", "is over 0.30", "lists each group", "kernos show 19"]),
+        ("/runs/19", ["Why it failed", "is over 0.30", "lists each group", "kernos show 19"]),
         ("/runs/28", ["waits for 1 CPU", "It has not written anything yet"]),
         ("/apps", ["3 of 4 passed", "0 of 1 passed", "on drift, at most daily", "by hand"]),
         ("/apps/diabetes", ["parity_gap(sex) <= 0.30", "0.664 to 0.795", "all cached", "4 of 8 trials done", "sensitive"]),
