@@ -50,7 +50,7 @@ def with_age_table(model: onnx.ModelProto, age: int) -> bytes:
     nodes = [*table, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 @app.flow

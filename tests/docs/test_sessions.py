@@ -79,9 +79,9 @@ def commands(document: str, line: int, text: str) -> list[Step]:
     steps = []
     for number, part in enumerate(re.split(r"^\$ ", text, flags=re.M)[1:], 1):
         command, _, wanted = part.partition("\n")
-        while wanted.startswith("> "):
+        while wanted.startswith(">"):  # a here-document, as bash asks for it
             more, _, wanted = wanted.partition("\n")
-            command += f"\n{more[2:]}"
+            command += "\n" + more[1:].removeprefix(" ")
         code = re.search(r"^\[exit ([0-9]+)\]\n", wanted, re.M)
         wanted = wanted.replace(code[0], "") if code else wanted
         steps.append(Step(f"{document}:{line} ({number})", "command", command, wanted, int(code[1]) if code else 0))

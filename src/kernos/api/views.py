@@ -224,6 +224,8 @@ class ServiceView(msgspec.Struct, frozen=True):
     latency_ms: list[tuple[int, float, float]] = []
     """(time ms, p50, p99) of the last minutes."""
     requests_per_s: list[tuple[int, float]] = []
+    notes: list[str] = []
+    """What its App asks for and does not get: `explain: unavailable, …`."""
 
 
 class DeviceView(msgspec.Struct, frozen=True):

@@ -94,7 +94,8 @@ class Story:
 def demo(
     home: Home = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the kernel up, for a look at the console.", show_default=False)
+        bool,
+        typer.Option("--keep", help="Leave the kernel up, for a look at the console.", show_default=False),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -111,11 +112,15 @@ def demo(
     out.print()
     out.print(summary(story, link))
     if not keep:
-        out.print(f"The kernel has stopped; its home is {folder}. To look around: kernos demo --keep", style="dim")
+        out.print(
+            f"The kernel has stopped; its home is {folder}. To look around: kernos demo --keep", style="dim"
+        )
     if as_json:
         sys.stdout.write(json.dumps(story.verdict()) + "\n")
     if not story.is_good():
-        raise FailedError("Not all of it came true.", hint=f"kernos up --home {folder}; kernos events --home {folder}")
+        raise FailedError(
+            "Not all of it came true.", hint=f"kernos up --home {folder}; kernos events --home {folder}"
+        )
 
 
 class Demo:

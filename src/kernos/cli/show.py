@@ -238,6 +238,7 @@ def service_details(service: ServiceView, now_ms: int) -> Group:
             ("since", ago(service.since_ms, now_ms)),
             ("accuracy", told),
             ("drift", _drift(service)),
+            *(("note", note) for note in service.notes),
         ]
     )
     right = ("version", "share", "requests", "rows", "errors", "rescued", "p50", "p99")

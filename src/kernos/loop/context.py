@@ -217,10 +217,9 @@ def bind(
 ) -> dict[str, Any]:
     """Every argument by name, defaults included; a tuned parameter that the call leaves out takes its tuned value."""
     signature = inspect.signature(function)
-    bound = signature.bind(*args, **kwargs)
-    for name in signature.parameters:
-        if name in tuned and name not in bound.arguments:
-            bound.arguments[name] = tuned[name]
+    given = signature.bind_partial(*args, **kwargs).arguments
+    filled = {name: tuned[name] for name in signature.parameters if name in tuned and name not in given}
+    bound = signature.bind(*args, **kwargs, **filled)
     bound.apply_defaults()
     return dict(bound.arguments)
 

@@ -29,7 +29,7 @@ from kernos.kernel.run import RunSpec
 from kernos.loop.apps import RegisteredApp, app_of_code, find_app, store_bundle
 from kernos.loop.build import build_fingerprint, cache_key, flow_of
 from kernos.loop.deploy import Deployer
-from kernos.loop.environment import environment_digest
+from kernos.loop.environment import environment_digest, versions
 from kernos.loop.sources import Fresh, Pinned, find_source
 from kernos.runtime.wanted import Status
 from kernos.security.access import Caller
@@ -153,6 +153,7 @@ class Loop:
             "seed": SEED,
             "split": split,
             "parallel": max(1, int(self._kernel.cpus())),
+            "environment": versions(),
             "fingerprint": build_fingerprint(registered.code, name, arguments, self._environment),
         }
         return RunSpec(kind="build", app=registered.name, name=name, owner=owner, cpus=0.0, payload=payload)

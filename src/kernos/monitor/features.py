@@ -195,7 +195,9 @@ def _features(column: ColumnReference, risk: float) -> Iterator[Feature]:
             yield Feature(name, f"is more often {category}", mean_above(count / rows, rows, risk))
             yield Feature(name, f"is less often {category}", 1 - mean_below(count / rows, rows, risk))
         unseen = rows - sum(column.counts) + min(column.once, sum(column.counts))
-        yield Feature(name, "has more new categories", mean_above(min(1.0, unseen / max(rows, 1)), rows, risk))
+        yield Feature(
+            name, "has more new categories", mean_above(min(1.0, unseen / max(rows, 1)), rows, risk)
+        )
     yield Feature(name, "is missing more often", mean_above(column.nulls / max(total, 1), total, risk))
 
 

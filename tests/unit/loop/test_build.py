@@ -83,7 +83,7 @@ def facts(done: list[str], *, serve: bool = True, trials: int = 8, **changes: An
         "d", "y", gates=[Rule("accuracy >= 0.65", "threshold", "accuracy", "", ">=", 0.65)], flows=[flow],
         service=Service("build") if serve else None,
     )  # fmt: skip
-    children = {
+    children: dict[str, RunRecord] = {
         stage: run(20 + i, stage, "done", RESULTS[stage], {})
         for i, stage in enumerate(STAGES)
         if stage in done

@@ -38,4 +38,7 @@ def _service(service: ServiceView) -> list[AttentionView]:
     if service.drift is not None and service.drift.alarm:
         text = f"{app} sees other data than it was trained on"
         found.append(AttentionView("warning", text, link, f"kernos services {app}"))
+    found += [
+        AttentionView("info", f"{app}: {note}", link, f"kernos services {app}") for note in service.notes
+    ]
     return found

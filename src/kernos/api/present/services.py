@@ -50,7 +50,14 @@ def service_view(
         history=name_moves(reader, app),
         latency_ms=history.latency_ms(app),
         requests_per_s=history.requests_per_s(app),
+        notes=_notes(deployment),
     )
+
+
+def _notes(deployment: DeploymentRecord) -> list[str]:
+    if deployment.settings.get("explain"):
+        return ["explain=True: unavailable, this version of Kernos does not explain predictions yet"]
+    return []
 
 
 def service_url(app: str, status: Status | None) -> str:

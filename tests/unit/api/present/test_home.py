@@ -30,3 +30,11 @@ def test_what_is_wrong_with_a_service_is_told_gravest_first() -> None:
 
 def test_a_stopped_service_may_be_silent() -> None:
     assert attention([msgspec.structs.replace(QUIET, url="", phase="stopped")], [], []) == []
+
+
+def test_what_an_app_asks_for_and_does_not_get_is_said() -> None:
+    noted = msgspec.structs.replace(QUIET, notes=["explain=True: unavailable"])
+
+    assert [(line.level, line.text) for line in attention([noted], [], [])] == [
+        ("info", "a: explain=True: unavailable")
+    ]
