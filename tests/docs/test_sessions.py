@@ -35,7 +35,9 @@ SESSION = (
     "docs/how-to/run-as-a-service.md",
 )
 """In the order of a reader: each goes on in the folder and on the kernel that the one before has left."""
-FENCE = re.compile(r"^```(?P<language>console|python) (?P<mark>run|file=\S+)\n(?P<text>.*?)^```$", re.M | re.S)
+FENCE = re.compile(
+    r"^```(?P<language>console|python) (?P<mark>run|file=\S+)\n(?P<text>.*?)^```$", re.M | re.S
+)
 PREDICTION = re.compile(r"\b[0-9a-f]{16,24}-[0-9a-f]{1,8}\b")
 KINDS = (
     (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z?"), "TIME"),
@@ -84,7 +86,9 @@ def commands(document: str, line: int, text: str) -> list[Step]:
             command += "\n" + more[1:].removeprefix(" ")
         code = re.search(r"^\[exit ([0-9]+)\]\n", wanted, re.M)
         wanted = wanted.replace(code[0], "") if code else wanted
-        steps.append(Step(f"{document}:{line} ({number})", "command", command, wanted, int(code[1]) if code else 0))
+        steps.append(
+            Step(f"{document}:{line} ({number})", "command", command, wanted, int(code[1]) if code else 0)
+        )
     return steps
 
 
@@ -136,7 +140,8 @@ def plain(text: str) -> str:
 def pattern_of(wanted: str) -> re.Pattern[str]:
     lines = plain(wanted).splitlines()
     parts = [
-        r"(?:.*\n)*?" if line == "…" else ".*".join(map(re.escape, line.split("…"))) + r"\n" for line in lines
+        r"(?:.*\n)*?" if line == "…" else ".*".join(map(re.escape, re.split(" ?…", line))) + r"\n"
+        for line in lines
     ]
     return re.compile("".join(parts))
 

@@ -59,9 +59,7 @@ class Deployer:
         """Verify the package and make it the canary; with nothing live it goes live as soon as it is loaded."""
         with self._store.read() as reader:
             package = resolve(reader, Ref(f"/packages/{app}", str(version)))
-            artifact = reader.get(ArtifactRecord, package.digest)
-            assert artifact is not None
-            service = app_of_code(reader, Digest(artifact.meta["code"])).manifest.service or Service(flow="")
+            service = _service(reader, app, version)
         open_package(self._blobs.path(package.digest), self._trusted)
 
         def change(tx: Transaction) -> None:
@@ -287,6 +285,9 @@ class Deployer:
         record = msgspec.structs.replace(
             before, canary=None, share=0.0, phase=phase, reason=reason, since_ms=tx.at_ms
         )
+        if before.live is not None:  # the canary's own declaration goes with it
+            kept = msgspec.to_builtins(_service(tx, before.app, before.live))
+            record = msgspec.structs.replace(record, settings=kept)
         self._unname_canary(tx, before.app)
         tx.put(record)
         tx.emit(
@@ -316,6 +317,13 @@ def _unloaded(why: str) -> str:
 def _counted(traffic: Traffic) -> dict[str, int]:
     """What the journal keeps of a canary that was taken back."""
     return {"requests": traffic.requests, "errors": traffic.errors, "rescued": traffic.rescued}
+
+
+def _service(reader: Reader, app: str, version: int) -> Service:
+    """How the App's code behind this package wants to be served."""
+    artifact = reader.get(ArtifactRecord, resolve(reader, Ref(f"/packages/{app}", str(version))).digest)
+    assert artifact is not None
+    return app_of_code(reader, Digest(artifact.meta["code"])).manifest.service or Service(flow="")
 
 
 def _rules(deployment: DeploymentRecord, settings: LoopSettings) -> Rules:

@@ -115,9 +115,10 @@ class Reconciler:
         """Deploy once. The build ends when the version is on trial beside a live one, or is live itself."""
         subject = f"service:{build.app}"
         with self._store.read() as reader:
-            begun = reader.events(kind_prefix="deployment.canary", subject=subject)
+            moves = reader.events(kind_prefix="deployment.", subject=subject)
             service = reader.get(DeploymentRecord, build.app)
-        is_begun = any(event.payload["version"] == version for event in begun)
+        mine = [event for event in moves if event.payload.get("version") == version]
+        is_begun = any(event.kind == "deployment.canary" for event in mine)
         if service is None or (service.live != version and not is_begun):
             self._deployer.deploy(build.app, version, build.owner)
             return
@@ -130,9 +131,12 @@ class Reconciler:
                 build.id, "done", f"version {version} is on trial with {share} of the traffic", told
             )
         elif service.canary != version:
-            self._kernel.finish(
-                build.id, "failed", f"version {version} was taken back: {service.reason}", told
-            )
+            last = mine[-1]
+            if last.kind in {"deployment.rolled_back", "deployment.stopped"}:
+                reason = f"version {version} was taken back: {last.payload['reason']}"
+                self._kernel.finish(build.id, "failed", reason, told)
+            else:
+                self._kernel.finish(build.id, "done", f"version {version} gave way to a newer one", told)
 
     def _facts(self, reader: Reader, build: RunRecord) -> Facts:
         keys: dict[str, str] = {stage_key(build.id, stage): stage for stage in STAGES}

@@ -57,7 +57,9 @@ def test_many_small_parts_are_written_again_as_one(
 
 
 def test_a_description_names_the_stored_manifest(blobs: FileBlobs, tmp_path: Path) -> None:
-    manifest = extend(extend(None, pl.DataFrame({"a": [1]}), blobs, tmp_path), pl.DataFrame({"a": [2, 3]}), blobs, tmp_path)  # fmt: skip
+    manifest = extend(
+        extend(None, pl.DataFrame({"a": [1]}), blobs, tmp_path), pl.DataFrame({"a": [2, 3]}), blobs, tmp_path
+    )
 
     told = described(manifest, blobs)
 

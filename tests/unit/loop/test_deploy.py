@@ -12,7 +12,7 @@ from kernos.base.digests import of_file
 from kernos.base.errors import ConflictError, CorruptError, NotFoundError, RefusedError
 from kernos.base.ids import Digest, Ref
 from kernos.catalog.artifacts import resolve
-from kernos.runtime.wanted import LATENCY_BOUNDS_MS, Caller, Route, Traffic
+from kernos.runtime.wanted import LATENCY_BOUNDS_MS, Caller, Route, Status, Traffic
 from kernos.security.keys import SigningKey
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def home(machine: Machine) -> Machine:
 
 
 def traffic(version: int, requests: int, errors: int = 0, rescued: int = 0) -> Traffic:
-    return Traffic("m", version, requests, requests, errors, rescued, [requests] + [0] * len(LATENCY_BOUNDS_MS))
+    return Traffic(
+        "m", version, requests, requests, errors, rescued, [requests] + [0] * len(LATENCY_BOUNDS_MS)
+    )
 
 
 def on_trial(home: Machine) -> int:
@@ -146,7 +148,11 @@ def test_a_canary_that_does_not_load_is_rolled_back(home: Machine) -> None:
     home.deployer.tick()
 
     record = home.deployment()
-    assert (record.live, record.phase, record.reason) == (1, "rolled_back", "It did not load: It is signed by nobody.")
+    assert (record.live, record.phase, record.reason) == (
+        1,
+        "rolled_back",
+        "It did not load: It is signed by nobody.",
+    )
 
 
 def test_a_first_version_that_does_not_load_stops_the_service(home: Machine) -> None:
@@ -207,11 +213,13 @@ def test_a_verdict_on_a_deployment_that_was_moved_meanwhile_is_void(home: Machin
     home.plane.traffic = [traffic(2, 500)]
     home.clock.advance(6)
     status = home.plane.status
-    home.plane.status = lambda: (  # type: ignore[method-assign] # the plane's answer is when the person acts
-        home.deployment().canary is not None and home.deployer.rollback("m", "ann", "by ann"),
-        status(),
-    )[1]
 
+    def late() -> Status | None:
+        if home.deployment().canary is not None:
+            home.deployer.rollback("m", "ann", "by ann")
+        return status()
+
+    home.plane.status = late  # type: ignore[method-assign] # the plane's answer is when the person acts
     home.deployer.tick()
 
     assert (home.deployment().live, home.deployment().reason) == (1, "by ann")
@@ -251,7 +259,7 @@ def test_a_package_tampered_with_unseen_is_refused_too(home: Machine) -> None:
 def test_a_package_signed_by_another_key_is_refused(home: Machine, tmp_path: Path) -> None:
     version = home.package(1.0, key=SigningKey.load_or_create(tmp_path / "other"))
 
-    with pytest.raises(RefusedError, match="not trusted|trust"):
+    with pytest.raises(RefusedError, match="trust"):
         home.deployer.deploy("m", version, "ann")
 
 

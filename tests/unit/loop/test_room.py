@@ -29,7 +29,9 @@ def test_it_asks_with_its_own_number(make_workshop: Make) -> None:
 
 def test_an_outcome_is_waited_for(make_workshop: Make) -> None:
     states = iter(["queued", "running", "done"])
-    workshop = make_workshop(lambda verb, body: {"run": 9, "state": next(states), "reason": "", "result": {"x": 1}})
+    workshop = make_workshop(
+        lambda verb, body: {"run": 9, "state": next(states), "reason": "", "result": {"x": 1}}
+    )
     room = Room(workshop.task({}))
 
     assert room.outcome(room.ask("call", {})) == {"x": 1}

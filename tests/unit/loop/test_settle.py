@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 DIGEST = "sha256:" + "a" * 64
 
 
-def settled(machine: Machine, kind: RunKind, payload: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+def settled(
+    machine: Machine, kind: RunKind, payload: dict[str, Any], result: dict[str, Any]
+) -> dict[str, Any]:
     """As the kernel does it: in the transaction that ends the Run."""
     spec = RunSpec(kind, "m", kind, "ann", parent=None, cpus=0.0, entry="", payload=payload)
     run = machine.kernel.submit(spec)
@@ -107,7 +109,9 @@ def test_grown_data_keeps_the_file_of_its_base_and_names_both_its_sources(machin
         ({"kind": "array", "digest": DIGEST}, "value"),
     ],
 )
-def test_a_step_is_cached_with_its_output_and_inputs(machine: Machine, value: dict[str, Any], kind: str) -> None:
+def test_a_step_is_cached_with_its_output_and_inputs(
+    machine: Machine, value: dict[str, Any], kind: str
+) -> None:
     arguments = {"rows": {"kind": "table", "digest": "sha256:t"}, "C": {"kind": "json", "inline": 0.5}}
     payload = {"arguments": arguments, "code": "sha256:code", "cache_key": "sha256:key"}
     result = {"value": value, **({"model": {"size_bytes": 7}} if kind == "model" else {})}
@@ -188,7 +192,9 @@ def test_a_gate_says_in_the_journal_how_it_judged(machine: Machine, passed: bool
     assert event.kind == ("gate.passed" if passed else "gate.refused")
     assert (event.payload["model"], event.payload["verdicts"]) == ("sha256:m", verdicts)
     assert edges(machine, DIGEST) == {("sha256:m", "model"), ("sha256:t", "data")}
-    assert [(metric.key, metric.value) for metric in listed(machine, MetricRecord)] == [("accuracy >= 0.6", 0.7)]
+    assert [(metric.key, metric.value) for metric in listed(machine, MetricRecord)] == [
+        ("accuracy >= 0.6", 0.7)
+    ]
 
 
 def test_a_package_stands_on_model_gate_and_signer(machine: Machine) -> None:
@@ -212,7 +218,13 @@ def observed(
     def dataset(name: str, rows: int) -> dict[str, Any]:
         return {"digest": f"sha256:{name}{rows}", "rows": rows, "columns": {}, "parts": [], "size_bytes": 1}
 
-    drift = {"alarm": alarm if inputs is None else inputs, "rows": 10, "e_value": 2.0, "e_bound": 1e4, "rows_to_alarm": None}  # fmt: skip
+    drift = {
+        "alarm": alarm if inputs is None else inputs,
+        "rows": 10,
+        "e_value": 2.0,
+        "e_bound": 1e4,
+        "rows_to_alarm": None,
+    }
     return {
         "segments": segments, "predictions": dataset("p", len(segments)), "state": "sha256:s",
         "labelled": dataset("l", labelled) if labelled else None, "damaged": damaged or [],
@@ -220,7 +232,9 @@ def observed(
     }  # fmt: skip
 
 
-def watched(machine: Machine, result: dict[str, Any], *, version: int = 1, done: list[str] | None = None) -> Any:
+def watched(
+    machine: Machine, result: dict[str, Any], *, version: int = 1, done: list[str] | None = None
+) -> Any:
     payload = {"version": version, "package": "sha256:pkg", "done": done or []}
     settled(machine, "monitor", payload, result)
     return machine.monitor()
