@@ -1,33 +1,29 @@
 """CSV into a versioned dataset, beside pandas `read_csv` and `to_parquet`, in one run.
 
-    python bench/ingest.py [--megabytes 256 1024] [--rounds 3] [--peer-python PYTHON]
+    python bench/ingest.py [--megabytes 64 256 1024] [--rounds 3] [--peer-venv pandas=DIR] [--folder DIR]
 
 Kernos does more than pandas here: SHA-256 of the source, the shape of every line, a contract on four columns, statistics,
 content-addressed parts, fsync. Each run is a process of its own; the figures are its wall time from the first call to
 the last, without imports, its CPU time and its peak resident memory. Runs alternate; Kernos runs twice a round, as A
 and B, and their ratio is the noise. The best round counts. The file was just written, so the disk is warm for all.
 
-`--peer-python` is a Python that has pandas and pyarrow; the default is this one.
+Without `--peer-venv` pandas and pyarrow are this environment's own.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-
-from kernos.base.clock import SystemClock, iso
+from machine import Arguments, Goal, fingerprint, noise, peer_pythons, show, show_goals, versions, write
 
 CHUNK_ROWS = 100_000
 KERNOS = """
@@ -59,6 +55,11 @@ PEAK = """
 print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 """Of this program alone: `ru_maxrss` would count what its parent held when it was forked."""
+
+CAVEATS = [
+    "Kernos does more: SHA-256 of the source, a contract, statistics, content addresses, fsync. pandas does none of it.",
+    "The best of the rounds counts for both; imports are not in it.",
+]
 
 
 @dataclass(frozen=True)
@@ -108,19 +109,23 @@ def measure(python: str, program: str, source: Path) -> Measured:
     return Measured(float(answer[0]), cpu_s, int(answer[3]) * 1024, int(answer[1]), int(answer[2]))
 
 
-def compare(source: Path, rounds: int, peer: str) -> dict[str, object]:
+def compare(source: Path, rounds: int, peer: str) -> dict[str, Any]:
     runs: dict[str, list[Measured]] = {"kernos A": [], "pandas": [], "kernos B": []}
     for _ in range(rounds):
         for name, measured in runs.items():
             program, python = (PANDAS, peer) if name == "pandas" else (KERNOS, sys.executable)
             measured.append(measure(python, program, source))
-    best = {name: min(run.wall_s for run in measured) for name, measured in runs.items()}
-    ours = [run for name in ("kernos A", "kernos B") for run in runs[name]]
+    ours = [*runs["kernos A"], *runs["kernos B"]]
+    best_s = min(run.wall_s for run in ours)
     return {
         "source_bytes": source.stat().st_size,
-        "wall_ratio_pandas_over_kernos": best["pandas"] / min(best["kernos A"], best["kernos B"]),
-        "noise_a_over_b": best["kernos A"] / best["kernos B"],
-        "megabytes_per_s": source.stat().st_size / 1e6 / min(best["kernos A"], best["kernos B"]),
+        "kernos_s": best_s,
+        "pandas_s": min(run.wall_s for run in runs["pandas"]),
+        "wall_ratio_pandas_over_kernos": min(run.wall_s for run in runs["pandas"]) / best_s,
+        "cpu_ratio_pandas_over_kernos": min(run.cpu_s for run in runs["pandas"])
+        / min(run.cpu_s for run in ours),
+        "noise": noise([run.wall_s for run in runs["kernos A"]], [run.wall_s for run in runs["kernos B"]]),
+        "megabytes_per_s": source.stat().st_size / 1e6 / best_s,
         "peak_rss_bytes_kernos": max(run.peak_rss_bytes for run in ours),
         "peak_rss_bytes_pandas": max(run.peak_rss_bytes for run in runs["pandas"]),
         "stored_ratio_kernos_over_pandas": ours[0].stored_bytes / runs["pandas"][0].stored_bytes,
@@ -128,54 +133,59 @@ def compare(source: Path, rounds: int, peer: str) -> dict[str, object]:
     }
 
 
-def machine() -> dict[str, object]:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "polars": version("polars"),
-        "load_before": os.getloadavg()[0],
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[256, 1024])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument(
-        "--folder", type=Path, default=None, help="where the files lie; a temporary folder by default"
-    )
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "ingest.json")
-    options = parser.parse_args()
-    peer = subprocess.run(
-        [options.peer_python, "-c", "import pandas, pyarrow; print(pandas.__version__, pyarrow.__version__)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    sizes = " ".join(map(str, options.megabytes))
-    result: dict[str, object] = {
-        "at": iso(SystemClock().wall_ms()),
-        "command": f"python bench/ingest.py --megabytes {sizes} --rounds {options.rounds}",
-        "machine": machine() | {"pandas": peer[0], "pyarrow": peer[1]},
-    }
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for megabytes in options.megabytes:
+def main() -> int:
+    parser = Arguments(__doc__, "ingest", rounds=3, peers=["pandas"])
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[64, 256, 1024])
+    parser.add_argument("--folder", type=Path, help="where the files lie; a temporary folder without it")
+    given = parser.parse_args()
+    machine = fingerprint()
+    peer = peer_pythons(given.peer_venv, ["pandas"])[0].get("pandas", Path(sys.executable))
+    sizes: dict[int, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        for megabytes in given.megabytes:
             source = Path(folder) / f"{megabytes}.csv"
             with source.open("w", encoding="utf-8") as file:
                 file.writelines(chunks(megabytes))
-            result[f"{megabytes} MB"] = told = compare(source, options.rounds, options.peer_python)
+            sizes[megabytes] = compare(source, given.rounds, str(peer))
             source.unlink()
-            print(f"{megabytes} MB:", json.dumps({k: v for k, v in told.items() if k != "runs"}, indent=1))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    report(given.out, machine, sizes, versions(["kernos", "polars"], {"pandas": peer}))
+    return 0
+
+
+def report(
+    out: Path, machine: dict[str, object], sizes: dict[int, dict[str, Any]], found: dict[str, str]
+) -> None:
+    show(
+        ["", "kernos s", "pandas s", "pandas/kernos", "A/B", "MB/s", "kernos RSS MB", "pandas RSS MB"],
+        [
+            (
+                f"{megabytes} MB",
+                f"{told['kernos_s']:.2f}",
+                f"{told['pandas_s']:.2f}",
+                f"{told['wall_ratio_pandas_over_kernos']:.2f}",
+                told["noise"]["a_over_b"],
+                f"{told['megabytes_per_s']:.0f}",
+                f"{told['peak_rss_bytes_kernos'] / 1e6:.0f}",
+                f"{told['peak_rss_bytes_pandas'] / 1e6:.0f}",
+            )
+            for megabytes, told in sizes.items()
+        ],
+    )
+    goals = []
+    for megabytes, told in sizes.items():
+        ratio, rss_mb = told["wall_ratio_pandas_over_kernos"], told["peak_rss_bytes_kernos"] / 1e6
+        goals.append(Goal(f"{megabytes} MB: speed, in pandas' own", ">= 1", f"{ratio:.2f}", ratio >= 1))
+        goals.append(Goal(f"{megabytes} MB: peak memory", "<= 500 MB", f"{rss_mb:.0f} MB", rss_mb <= 500))
+    show_goals(goals)
+    result = {
+        "versions": found,
+        "caveats": CAVEATS,
+        "noise": {f"{megabytes} MB": told["noise"] for megabytes, told in sizes.items()},
+        "goals": [asdict(goal) for goal in goals],
+        "sizes": {f"{megabytes} MB": told for megabytes, told in sizes.items()},
+    }
+    write(out, result, machine=machine)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

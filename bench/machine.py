@@ -84,8 +84,11 @@ def repeat(arguments: Sequence[str]) -> str:
     script, *rest = arguments
     words = ["python", f"bench/{Path(script).name}"]
     for word in rest:
+        if words[-1] == "--out":
+            words.pop()
+            continue
         name, equals, value = word.rpartition("=")
-        words.append(f"{name}{equals}DIR" if value.startswith("/") else word)
+        words.append(f"{name}{equals}DIR" if value.startswith(("/", "~", ".")) else word)
     return " ".join(words)
 
 

@@ -10,7 +10,7 @@ a round, as A and B: the noise. Peers run between the two, in environments that 
 
 A Kernos step is a process of its own with limits, a log and a durable record; so is Metaflow's, and Dagster's with its default
 executor. Prefect's tasks run in the flow's process, and so do Dagster's ops with the other executor.
-A peer's environment: `pip install metaflow`, `pip install prefect 'fastapi<0.120'` (3.8.8 does not start with a newer one) or
+A peer's environment: `pip install metaflow`, `pip install prefect 'fastapi<0.140'` (3.8.8 does not start with a newer one) or
 `pip install dagster`.
 
 The second figure is `kernos run` with nothing changed: the whole command, for this App and for the diabetes App.

@@ -11,6 +11,7 @@ from typing import Any
 from dagster import in_process_executor, job, multiprocess_executor, op
 
 COUNT = int(os.environ["STEPS"])
+EXECUTORS = {"processes": multiprocess_executor, "one_process": in_process_executor}
 
 
 @op
@@ -30,12 +31,9 @@ def tell(last: dict[str, Any]) -> None:
     Path(os.environ["OUT"]).write_text(json.dumps({"steps": last["times"]}))
 
 
-def chain() -> None:
+@job(executor_def=EXECUTORS[os.environ["EXECUTOR"]])
+def steps() -> None:
     value = first()
     for number in range(COUNT):
         value = add.alias(f"add_{number}")(value)
     tell(value)
-
-
-EXECUTORS = {"processes": multiprocess_executor, "one_process": in_process_executor}
-steps = job(chain, name="steps", executor_def=EXECUTORS[os.environ["EXECUTOR"]])

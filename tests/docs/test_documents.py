@@ -118,6 +118,20 @@ def test_every_metric_stands_in_the_reference() -> None:
     assert {row[0].strip("`") for row in rows("docs/reference/gates.md", r"`[a-z_0-9]+`")} == set(METRICS)
 
 
+def test_every_kind_of_event_stands_in_the_reference() -> None:
+    kind = re.compile(r"(?:run|artifact|name|gate|deployment|service|drift|principal)\.(?!html$)[a-z_]+")
+    told = set(re.findall(rf"`({kind.pattern})`", read("docs/reference/events.md")))
+    words = {
+        node.value
+        for file in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and kind.fullmatch(node.value)
+    }
+
+    assert words <= told | {"run.json"}
+    assert told - words <= {"run.failed", "run.stopped", "run.done"}  # made from the state's name
+
+
 @pytest.mark.parametrize(
     ("file", "kind"), [("kpkg-manifest.schema.json", PackageManifest), ("event.schema.json", EventRecord)]
 )

@@ -30,6 +30,10 @@ _log = logging.getLogger(__name__)
 _Change = Callable[[Transaction, DeploymentRecord], None]
 
 
+LOOK_EVERY_S = 1.0
+"""How often the plane is looked at while nothing is on trial."""
+
+
 class Deployer:
     """Not thread-safe but for `deploy`, `rollback` and `status`; `tick` belongs to the reconciler."""
 
@@ -50,6 +54,7 @@ class Deployer:
         self._settings = settings
         self._clock = clock
         self._applied: Wanted | None = None
+        self._look_s = 0.0
         self._rollouts: dict[tuple[str, int, int], Rollout] = {}
         """(app, canary version, since) -> its trial. A restarted kernel begins the trial again."""
         self._damaged: dict[tuple[str, int], str] = {}
@@ -119,15 +124,20 @@ class Deployer:
     def url(self) -> str:
         return self._plane.url
 
-    def tick(self) -> None:
-        """Tell the plane what is wanted, and judge the canaries."""
+    def tick(self) -> bool:
+        """Tell the plane what is wanted, and judge the canaries. Whether to look again soon."""
         with self._store.read() as reader:
             deployments = reader.list(DeploymentRecord)
             wanted = self._wanted(reader, deployments)
-        self._plane.ensure(self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        is_on_trial = any(deployment.canary is not None for deployment in deployments)
+        if not is_on_trial and not self._differs(wanted) and now_s < self._look_s:
+            return False
+        self._look_s = now_s + LOOK_EVERY_S
+        self._plane.ensure(now_s)
         status = self._plane.status()
         if status is None:
-            return
+            return True
         if self._differs(wanted) or status.generation == 0:
             generation = max(status.generation, self._applied.generation if self._applied else 0) + 1
             self._applied = msgspec.structs.replace(wanted, generation=generation)
@@ -140,6 +150,7 @@ class Deployer:
                 self._judge(deployment, deployment.canary, status)
             elif deployment.live is not None:
                 self._look_after(deployment, deployment.live, status)
+        return is_on_trial
 
     def _differs(self, wanted: Wanted) -> bool:
         if self._applied is None:

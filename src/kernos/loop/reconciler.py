@@ -26,6 +26,8 @@ from kernos.security.keys import SigningKey
 
 _log = logging.getLogger(__name__)
 HEAD_EVERY_S = 30.0
+CALM_TICK_S = 1.0
+"""Between rounds while nothing is going on; every Event starts one at once."""
 
 
 class Reconciler:
@@ -63,11 +65,11 @@ class Reconciler:
         self._sign()
 
     def _run(self) -> None:
-        seen = -1
+        seen, is_busy = -1, True
         while not self._ending.is_set():
-            seen = self._store.wait(seen, self._settings.tick_s)
+            seen = self._store.wait(seen, self._settings.tick_s if is_busy else CALM_TICK_S)
             try:
-                self.tick()
+                is_busy = self.tick()
             except KernosError as error:
                 _log.warning("tick failed: %s", error)
                 self._ending.wait(self._settings.tick_s)
@@ -75,18 +77,19 @@ class Reconciler:
                 _log.exception("tick failed")
                 self._ending.wait(1.0)
 
-    def tick(self) -> None:
-        """One round over builds, deployments and services."""
+    def tick(self) -> bool:
+        """One round over builds, deployments and services. Whether something is going on that no Event will tell of."""
         with self._store.read() as reader:
             builds = reader.list(RunRecord, where={"kind": "build", "state": "running"}, order_by="id")
         for build in builds:
             self._advance(build)
-        self._deployer.tick()
+        is_on_trial = self._deployer.tick()
         self._watcher.tick()
         now_s = self._clock.monotonic_s()
         if now_s - self._head_s >= HEAD_EVERY_S:
             self._head_s = now_s
             self._sign()
+        return is_on_trial or bool(builds)
 
     def _sign(self) -> None:
         sign_head(self._store, self._signer.sign, self._signer.key_id)

@@ -12,6 +12,7 @@ from kernos.base.digests import of_file
 from kernos.base.errors import ConflictError, CorruptError, NotFoundError, RefusedError
 from kernos.base.ids import Digest, Ref
 from kernos.catalog.artifacts import resolve
+from kernos.loop.deploy import LOOK_EVERY_S
 from kernos.runtime.wanted import LATENCY_BOUNDS_MS, Caller, Route, Status, Traffic
 from kernos.security.keys import SigningKey
 
@@ -287,6 +288,7 @@ def test_a_live_version_that_no_longer_loads_gives_way_to_the_one_before(home: M
     assert home.deployment().live == 2
     home.plane.refuses["m", 2] = "damaged"
 
+    home.clock.advance(LOOK_EVERY_S)
     home.deployer.tick()
 
     record = home.deployment()
@@ -324,6 +326,7 @@ def test_a_plane_that_was_started_again_is_told_everything(home: Machine) -> Non
     before = home.plane.applied[-1]
 
     home.plane.restart()
+    home.clock.advance(LOOK_EVERY_S)
     home.deployer.tick()
 
     assert home.plane.applied[-1].routes == before.routes
