@@ -124,18 +124,21 @@ class Ours:
 
     def steps(self) -> Flow:
         self._first += 1_000_000
-        out = self._folder / "times.json"
-        return told(out, self._run(out))
+        return told(self._out, self._run())
 
     def unchanged_s(self) -> float:
         """Right after `steps`: the same once more."""
-        return self._run(self._folder / "times.json")
+        return self._run()
 
     def unchanged_diabetes_s(self) -> float:
         return self._home.kernos("run", str(self._folder / "diabetes" / "app.py")).wall_s
 
-    def _run(self, out: Path) -> float:
-        settings = [f"first={self._first}", f"count={STEPS}", f"out={out}"]
+    @property
+    def _out(self) -> Path:
+        return self._folder / f"times-{self._first}.json"
+
+    def _run(self) -> float:
+        settings = [f"first={self._first}", f"count={STEPS}", f"out={self._out}"]
         words = [word for setting in settings for word in ("--set", setting)]
         return self._home.kernos("run", str(self._folder / "app.py"), *words).wall_s
 

@@ -126,6 +126,10 @@ def ends(home: Home) -> list[str]:
     return [event["subject"] for kind in kinds for event in events(home, kind)]
 
 
+def working(home: Home, kind: str) -> list[dict[str, Any]]:
+    return [run for run in home.json("ps")["runs"] if (run["kind"], run["state"]) == (kind, "running")]
+
+
 def ended(home: Home, build: int) -> dict[str, Any]:
     client = Client.from_home(home.path, patience_s=10)
     found: dict[str, Any] = {}
@@ -249,10 +253,7 @@ def test_a_killed_kernel_costs_no_request_and_finds_plane_and_runs_again(home: H
     plane, token, url = plane_process(home), home.token(), home.kernel()["plane_url"]
     with Asking(url, token) as asking:
         build = home.json("run", str(app), "--detach")["id"]
-        trials = lambda: [
-            r for r in home.json("ps")["runs"] if r["kind"] == "trial" and r["state"] == "running"
-        ]  # noqa: E731
-        until(trials, "a trial at work")
+        until(lambda: working(home, "trial"), "a trial at work")
         kill_and_wait(int(home.kernel()["pid"]))
         asking.more(100)
         home.up()

@@ -9,7 +9,7 @@ from litestar import get, post
 from litestar.params import FromQuery, JSONBody
 
 from kernos.api.context import TheApi, TheCaller
-from kernos.api.present.artifacts import artifact_lines, edge_views, version_views
+from kernos.api.present.artifacts import artifact_lines, edge_views, name_of, version_views
 from kernos.api.runs import view_run
 from kernos.api.views import ArtifactLine, EdgeView, LineageView, RunView, VersionView
 from kernos.base.errors import NotFoundError
@@ -70,16 +70,20 @@ def get_lineage(api: TheApi, caller: TheCaller, ref: FromQuery[str]) -> LineageV
         package = f"/packages/{answer['app']}@{answer['version']}"
         with api.system.store.read() as reader:
             digest = resolve(reader, parse_ref(package)).digest
-        first = [EdgeView(ref, ref, digest, package, "model", None)]
+        first, name = [EdgeView(ref, ref, digest, package, "model", None)], package
     elif ref.startswith("sha256:"):
         digest = parse_digest(ref)
+        with api.system.store.read() as reader:
+            name = name_of(reader, digest)
     else:
         with api.system.store.read() as reader:
-            digest = resolve(reader, parse_ref(ref)).digest
+            version = resolve(reader, parse_ref(ref))
+        digest, name = version.digest, f"{version.path}@{version.version}"
     with api.system.store.read() as reader:
         if reader.get(ArtifactRecord, digest) is None:
             raise NotFoundError(f"The catalog holds no {digest}.", hint="`kernos ls` lists what there is.")
-        return LineageView(ref, first + edge_views(reader, lineage(reader, digest)))
+        behind = edge_views(reader, lineage(reader, digest), {digest: name})
+        return LineageView(ref if first else name, first + behind)
 
 
 @get("/v1/diff", opt={"action": "data:read"}, sync_to_thread=True)

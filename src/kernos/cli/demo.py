@@ -26,6 +26,7 @@ BURST = 2_000
 PER_S = 120.0
 DRIFT_DEADLINE_S = 60.0
 SWAP_DEADLINE_S = 40.0
+_ROLES = ("model", "code", "author", "data", "feedback", "source", "gate", "signer")
 _REFUSED = 6
 """The exit code of a refusal by a gate or a contract."""
 
@@ -375,13 +376,13 @@ def summary(story: Story, console_url: str) -> Table:
             "drift",
             f"alarm after {drift['rows_to_alarm']} shifted rows, new version live in {story.drift_to_live_s:.0f} s",
         )
-    table.add_row("bad model", f"refused: {story.refused.get('detail', 'no')}")
+    table.add_row("bad model", str(story.refused.get("detail", "not refused")))
     table.add_row("brittle model", f"rolled back: {story.rollback_reason or 'no'}")
     table.add_row(
         "requests",
         f"{story.requests} sent, {story.failed} failed, {story.rescued} answered by the live version for a failing canary",
     )
-    table.add_row("lineage", _lineage_line(story.lineage))
+    table.add_row("lineage", _lineage_lines(story.lineage))
     table.add_row(
         "journal", f"{story.audit.get('size')} events, {'verified' if said['audit_ok'] else 'NOT verified'}"
     )
@@ -391,12 +392,21 @@ def summary(story: Story, console_url: str) -> Table:
     return table
 
 
-def _lineage_line(lineage: Said) -> str:
-    """The path of one prediction in one line: each kind of source once, nearest first."""
-    seen: dict[str, str] = {}
+def _lineage_lines(lineage: Said) -> str:
+    """What stands behind one prediction, a role a line."""
+    behind: dict[str, list[str]] = {}
     for edge in lineage.get("edges", []):
-        seen.setdefault(edge["role"], edge["source_ref"] or edge["source"][:19])
-    return " ← ".join([lineage.get("root", ""), *(f"{role} {source}" for role, source in seen.items())])
+        source = _short(edge["source_ref"] or edge["source"])
+        if source not in behind.setdefault(edge["role"], []):
+            behind[edge["role"]].append(source)
+    lines = [f"{role:<9} {', '.join(behind[role][:4])}" for role in _ROLES if role in behind]
+    return "\n".join([f"{'from':<9} {lineage.get('root', '')}", *lines])
+
+
+def _short(source: str) -> str:
+    """A digest by its first twelve digits; a path or a name as it is."""
+    digest = source.removeprefix("sha256:")
+    return f"{digest[:12]}…" if len(digest) == 64 else source
 
 
 def _gates(verdicts: list[Said]) -> Table:

@@ -21,13 +21,21 @@ def report(error: KernosError, console: Console, *, as_json: bool) -> int:
     for line in _details(error):
         console.print(Text(f"  {line}", "dim"))
     if error.hint:
-        console.print(Text.assemble(("next: ", "bold"), error.hint))
+        first, *others = error.hint.splitlines()
+        console.print(Text.assemble(("next: ", "bold"), first))
+        for line in others:
+            console.print(Text(f"{' ' * len('next: ')}{line}"))
     return error.exit
 
 
 def _details(error: KernosError) -> list[str]:
     lines = []
     for name, value in error.details.items():
+        if name == "type":
+            continue
+        if name == "traceback" and isinstance(value, list):
+            lines += [str(item) for item in value[-_ROWS:]]
+            continue
         values = value if isinstance(value, list) else [value]
         lines += [f"{name}: {item}" for item in values[:_ROWS]]
         if len(values) > _ROWS:

@@ -226,6 +226,8 @@ def _told(status: int, answer: bytes) -> KernosError:
     except msgspec.DecodeError:
         problem = None
     if isinstance(problem, dict):
+        if "error" in problem:  # the data plane answers in the form of the Open Inference Protocol
+            problem = {**problem, "detail": problem["error"]}
         return from_problem(problem)
     text = answer[:200].decode("utf-8", "replace")
     return KernosError(f"The server answered {status}: {text}", hint="Is this address a Kernos kernel?")

@@ -58,11 +58,12 @@ def _checked(entry: str, value: object) -> dict[str, Any]:
 
 
 def _as_problem(task: Task, error: BaseException) -> KernosError:
+    """A KernosError says what to do; anything else is the code's own, and its last lines say where."""
+    if isinstance(error, KernosError):
+        error.details = _plain(error.details)
+        return error
     lines = traceback.format_exception(error)
     details = {"type": type(error).__name__, "traceback": "".join(lines).splitlines()[-_TRACEBACK_LINES:]}
-    if isinstance(error, KernosError):
-        error.details = _plain(error.details) | details
-        return error
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return FailedError(message[:2000], hint=f"kernos logs {task.run}", **details)
 

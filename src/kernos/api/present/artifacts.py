@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kernos.api.views import ArtifactLine, EdgeView, VersionView
@@ -63,20 +63,28 @@ def version_views(reader: Reader, versions: Sequence[VersionRecord]) -> list[Ver
     ]
 
 
-def edge_views(reader: Reader, edges: Iterable[EdgeRecord]) -> list[EdgeView]:
-    """Each end with the newest path@version that has its digest; the end itself where there is none."""
-    known: dict[str, str] = {}
+def edge_views(reader: Reader, edges: Iterable[EdgeRecord], asked: Mapping[str, str]) -> list[EdgeView]:
+    """Each end with the newest path@version that has its digest; the end itself where there is none.
+
+    `asked` names digests that the caller knows by a certain path: one digest may stand under several.
+    """
+    known = dict(asked)
 
     def ref(end: str) -> str:
         if end not in known:
-            version = version_of(reader, end)
-            known[end] = f"{version.path}@{version.version}" if version else end
+            known[end] = name_of(reader, end)
         return known[end]
 
     return [
         EdgeView(edge.target, ref(edge.target), edge.source, ref(edge.source), edge.role, edge.run)
         for edge in edges
     ]
+
+
+def name_of(reader: Reader, end: str) -> str:
+    """The newest path@version with this digest; what it is given where there is none."""
+    version = version_of(reader, end)
+    return f"{version.path}@{version.version}" if version else end
 
 
 def _artifacts(reader: Reader, versions: Iterable[VersionRecord]) -> dict[str, ArtifactRecord]:

@@ -20,6 +20,13 @@ def test_a_version_whose_artifact_is_gone_is_still_listed(world: Any, system: An
 
 def test_an_end_without_a_path_stands_for_itself(system: Any) -> None:
     with system.store.read() as reader:
-        [edge] = edge_views(reader, [EdgeRecord("sha256:x", "admin", "author", None)])
+        [edge] = edge_views(reader, [EdgeRecord("sha256:x", "admin", "author", None)], {})
 
     assert (edge.target_ref, edge.source_ref) == ("sha256:x", "admin")
+
+
+def test_an_end_goes_by_the_path_it_was_asked_by(system: Any) -> None:
+    with system.store.read() as reader:
+        [edge] = edge_views(reader, [EdgeRecord("sha256:x", "admin", "author", None)], {"sha256:x": "/data/a@1"})
+
+    assert edge.target_ref == "/data/a@1"
