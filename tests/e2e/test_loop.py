@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def test_from_a_file_to_a_served_model_and_back(home: Home, diabetes: Path) -> N
 
     again = home.json("run", str(diabetes / "app.py"))
     assert again["cached"]
+    assert again["state"] == "cached"
     assert again["package"] == build["package"]
+    assert again["verdicts"] == build["verdicts"]
 
     runs = home.json("ps", "--all")["runs"]
     kinds = [run["kind"] for run in runs]
@@ -79,25 +82,104 @@ def test_an_app_with_a_mistake_is_refused_at_load_with_its_line(home: Home, diab
     assert "accuracy" in problem["hint"]
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda text: text.replace("return raw.drop_nulls()", "raise ZeroDivisionError('by me'); raw.drop_nulls()"), "by me"),
-        (lambda text: text.replace("return train(clean(app.read(source)))", "return 7"), "not the Model"),
-        (lambda text: text.replace('rows.drop("progressed", "sex")', 'rows.drop("progressed", "sex", "nope")'), "nope"),
-        (lambda text: text.replace("return raw.drop_nulls()", 'return raw.drop_nulls().drop("progressed")'), "progressed"),
-        (lambda text: text.replace('"diabetes.parquet"', '"absent.parquet"'), "absent.parquet"),
-        (lambda text: text.replace("return raw.drop_nulls()", "return raw.drop_nulls().head(5)"), "rows"),
-    ],
-)  # fmt: skip
-def test_a_build_that_cannot_succeed_says_why(home: Home, diabetes: Path, change: Any, says: str) -> None:
-    text = (diabetes / "app.py").read_text().replace('tune={"C": (0.001, 10.0)}, trials=8, ', "")
-    (diabetes / "app.py").write_text(change(text))
+CLEAN = "return raw.drop_nulls()"
+TRAIN = '    X, y = rows.drop("progressed", "sex"), rows["progressed"]'
+FLOW = "return train(clean(app.read(source)))"
+BAD: dict[str, tuple[str, str, str]] = {
+    "a step that raises": (CLEAN, "raise ZeroDivisionError('by me'); raw.drop_nulls()", "by me"),
+    "a flow that returns no model": (FLOW, "return 7", "not the Model"),
+    "a flow that goes round app.read": (FLOW, "return train(pl.read_parquet(FILE))", "app.read"),
+    "a column that is not there": (TRAIN, TRAIN.replace('"sex"', '"sex", "nope"'), "nope"),
+    "a target that is lost": (CLEAN, f'{CLEAN}.drop("progressed")', "progressed"),
+    "a sensitive column that is lost": (CLEAN, f'{CLEAN}.drop("sex")', "sex"),
+    "a sensitive column that does not arrive": (
+        f"{CLEAN}.filter(pl.col(\"bmi\").is_between(10, 70))", f'{CLEAN}.drop("sex").with_columns(sex=None).drop("sex")',
+        "sex",
+    ),
+    "one class alone": (CLEAN, f'{CLEAN}.filter(pl.col("progressed") == 1)', "class"),
+    "too few rows": (CLEAN, f"{CLEAN}.head(5)", "rows"),
+    "a file that is not there": ('"diabetes.parquet"', '"absent.parquet"', "absent.parquet"),
+    "a step that hangs": (TRAIN, f"    __import__('threading').Event().wait()\n{TRAIN}", "time: it ran longer than 2 s"),
+    "a step that exits": (TRAIN, f"    __import__('os')._exit(3)\n{TRAIN}", "It exited with 3"),
+    "a step that crashes": (TRAIN, f"    __import__('os').kill(__import__('os').getpid(), 11)\n{TRAIN}", "It died by SIGSEGV"),
+    "a step that eats memory": (TRAIN, f"    hoard = [bytearray(2**20) for _ in range(4096)]\n{TRAIN}", "memory: it used more"),
+    "a value that cannot travel": (FLOW, "return train(clean(app.read(source)).lazy())", "cannot travel"),
+    "a model that cannot be served": ("return Model(model, example=X.head())", "return Model(model, example=X.head().to_numpy())", "example"),
+}  # fmt: skip
 
-    code, problem = home.refusal("run", str(diabetes / "app.py"))
 
-    assert code in {1, 2, 3, 6}
-    assert says in json.dumps(problem)
+@pytest.mark.timeout(300)
+def test_builds_that_cannot_succeed_say_why_and_leave_nothing_served(home: Home, diabetes: Path) -> None:
+    """One mistake after the other in one kernel, which goes on through all of them."""
+    file = diabetes / "app.py"
+    good = file.read_text().replace('tune={"C": (0.001, 10.0)}, trials=8, ', "")
+    good = good.replace('memory="1GiB", priority="batch"', 'memory="1GiB", time="2s"')
+    good = good.replace("app = App(", f'FILE = "{diabetes}/diabetes.parquet"\napp = App(')
+    wrong: dict[str, str] = {}
+    for name, (old, new, says) in BAD.items():
+        assert old in good, name
+        file.write_text(good.replace(old, new))
+        code, told = home.refusal("run", str(file))
+        if code not in {1, 2, 3, 6, 8} or says not in json.dumps(told) or not reason_of(told):
+            wrong[name] = f"{code}: {json.dumps(told)[:600]}"
+
+    assert wrong == {}
     assert home.json("services") == []
+    assert home.json("ps")["runs"] == [] or {run["state"] for run in home.json("ps")["runs"]} <= {
+        "failed",
+        "stopped",
+        "done",
+    }
     assert home.json("audit", "verify")["ok"]
+    file.write_text(good)
+    assert home.json("run", str(file))["state"] == "done"
+
+
+def reason_of(told: dict[str, Any]) -> str:
+    return str(told.get("reason") or told.get("detail") or "")
+
+
+@pytest.mark.timeout(120)
+def test_a_refused_build_tells_its_verdicts_and_serves_nothing_new(home: Home, diabetes: Path) -> None:
+    small = (diabetes / "app.py").read_text().replace('tune={"C": (0.001, 10.0)}, trials=8, ', "")
+    (diabetes / "app.py").write_text(small)
+    home.json("run", str(diabetes / "app.py"))
+
+    code, build = home.refusal("run", str(diabetes / "shuffled.py"))
+
+    assert code == 6
+    assert build["state"] == "failed"
+    assert build["reason"].startswith("refused by the gate: ")
+    verdicts = {verdict["rule"]: verdict["passed"] for verdict in build["verdicts"]}
+    assert verdicts["accuracy >= 0.65"] is False
+    assert home.json("services", "diabetes")["live"] == 1
+    assert infer(home, FEATURES)["model_version"] == "1"
+
+
+@pytest.mark.timeout(180)
+def test_a_change_builds_only_what_depends_on_it(home: Home, diabetes: Path) -> None:
+    """Another parameter: the data and the step above it are known. Other data: nothing is."""
+    file = diabetes / "app.py"
+    small = file.read_text().replace('tune={"C": (0.001, 10.0)}, trials=8, ', "")
+    file.write_text(small)
+    home.json("run", str(file))
+
+    file.write_text(small.replace("C: float = 1.0", "C: float = 0.2"))
+    second = home.json("run", str(file))
+    assert steps(home, second["id"]) == {"clean": "cached", "train": "done"}
+    assert not second["cached"]
+
+    table = pl.read_parquet(diabetes / "diabetes.parquet")
+    table.with_columns(pl.col("bmi") + 0.5).write_parquet(diabetes / "diabetes.parquet")
+    third = home.json("run", str(file))
+    assert steps(home, third["id"]) == {"clean": "done", "train": "done"}
+    assert third["data"] == ["/data/diabetes@2"]
+
+    assert home.json("run", str(file))["cached"]
+
+
+def steps(home: Home, build: int) -> dict[str, str]:
+    """State by name of the build's steps."""
+    runs = home.json("ps", "--all")["runs"]
+    flows = {run["id"] for run in runs if run["parent"] == build}
+    return {run["name"]: run["state"] for run in runs if run["kind"] == "step" and run["parent"] in flows}

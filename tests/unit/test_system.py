@@ -33,7 +33,8 @@ def settings(tmp_path: Path) -> Settings:
 def system(settings: Settings) -> Iterator[System]:
     system = open_system(settings)
     yield system
-    system.stop()
+    if not system.lock.closed:
+        system.stop()
 
 
 def threads() -> set[str]:

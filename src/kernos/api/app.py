@@ -133,6 +133,7 @@ def _openapi() -> OpenAPIConfig:
         title="Kernos",
         version=VERSION,
         description="The control plane: Apps, Runs, Artifacts, services, the journal.",
+        use_handler_docstrings=True,
         openapi_router=Router(
             "/v1/openapi.json", route_handlers=[], opt={"action": OPEN}, include_in_schema=False
         ),

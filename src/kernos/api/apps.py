@@ -42,7 +42,7 @@ class NewBuild(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Arguments of the flow; the rest keep their defaults."""
 
 
-@post("/v1/apps", opt={"action": "apps:write"}, sync_to_thread=True)
+@post("/v1/apps", opt={"action": "apps:write"}, sync_to_thread=True, summary="RegisterApp")
 def register_app(api: TheApi, caller: TheCaller, data: JSONBody[NewApp]) -> RegisteredApp:
     """Keep the sources, load the module in a worker, and publish what it declares."""
     return msgspec.convert(api.system.loop.register_app(data.files, data.main, caller), RegisteredApp)

@@ -34,7 +34,7 @@ class ConsoleLink(msgspec.Struct, frozen=True):
     url: str
 
 
-@get("/v1/principals", opt={"action": "audit:read"}, sync_to_thread=True)
+@get("/v1/principals", opt={"action": "audit:read"}, sync_to_thread=True, summary="ListPrincipals")
 def list_principals(api: TheApi) -> list[PrincipalView]:
     """By name."""
     with api.system.store.read() as reader:

@@ -13,7 +13,6 @@ import asyncio
 import errno
 import fcntl
 import gc
-import ipaddress
 import logging
 import os
 import secrets
@@ -30,13 +29,14 @@ import msgspec
 import uvloop
 
 from kernos.base.clock import Clock, SystemClock
-from kernos.base.errors import ConflictError, InvalidError, KernosError, RefusedError, to_problem
+from kernos.base.errors import ConflictError, KernosError, to_problem
 from kernos.base.files import write_atomic
 from kernos.base.logging import start_logging
 from kernos.base.processes import ProcessId, identify
 from kernos.base.settings import PlaneSettings, load_settings
 from kernos.runtime.plane import Journal, Plane
 from kernos.runtime.wanted import Status
+from kernos.serve.address import check_address
 from kernos.serve.keeper import Keeper
 from kernos.serve.log import PredictionLog
 
@@ -207,7 +207,7 @@ def _held(path: Path) -> Iterator[None]:
 def _listener(settings: PlaneSettings, last_port: int) -> Iterator[socket.socket]:
     """The wanted port; else the last one, so that addresses last; else a free one."""
     host = "127.0.0.1" if settings.host == "localhost" else settings.host
-    _check_address(host, settings.port)
+    check_address(host, settings.port)
     listener = None
     for port in [settings.port] if settings.port else [last_port, 0]:
         listener = listener or _bound(host, port)
@@ -216,18 +216,6 @@ def _listener(settings: PlaneSettings, last_port: int) -> Iterator[socket.socket
         raise ConflictError(f"Port {settings.port} of {host} is taken.", hint=hint)
     with listener:
         yield listener
-
-
-def _check_address(host: str, port: int) -> None:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError as error:
-        raise InvalidError(f"{host!r} is not an address.", hint="plane.host is 127.0.0.1 or ::1.") from error
-    if not address.is_loopback:
-        hint = "Keep it on loopback and put a proxy with TLS before it."
-        raise RefusedError(f"The data plane does not listen on {host} without TLS.", hint=hint)
-    if not 0 <= port < 65536:
-        raise InvalidError(f"{port} is not a port.", hint="plane.port is 1 to 65535, or 0 for any free one.")
 
 
 def _bound(host: str, port: int) -> socket.socket | None:

@@ -26,6 +26,7 @@ from kernos.base.files import write_atomic
 from kernos.base.processes import ProcessId, identify, is_alive, kill_group
 from kernos.base.settings import PlaneSettings
 from kernos.runtime.wanted import Status, Wanted
+from kernos.serve.address import check_address
 
 _COMMAND = (sys.executable, "-m", "kernos.serve.plane")
 _READY_S = 30.0
@@ -77,8 +78,10 @@ class Plane:
     def start(self) -> str:
         """Adopt the living plane or start one, and return its url once it answers.
 
-        FailedError with the end of its log if it dies, UnavailableError if it does not answer in 30 s.
+        FailedError with the end of its log if it dies, UnavailableError if it does not answer in 30 s,
+        RefusedError for an address beyond this machine.
         """
+        check_address(self._settings.host, self._settings.port)
         with self._lock:
             if self.status() is None and not self.alive():
                 self._spawn(self._clock.monotonic_s())
