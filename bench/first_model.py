@@ -53,20 +53,20 @@ class First:
 def code_lines(source: str) -> int:
     """Lines that hold code: of every statement, but docstrings."""
     tree = ast.parse(source)
-    docs = {
-        id(node.body[0])
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node)
-    }
     lines: set[int] = set()
+    docs: set[int] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.stmt) and id(node) not in docs:
-            first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
-            lines |= set(range(first, (node.end_lineno or first) + 1))
-    texts = source.splitlines()
-    return sum(
-        bool(texts[line - 1].strip()) and not texts[line - 1].strip().startswith("#") for line in lines
-    )
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            docs |= _lines(node.body[0])
+        if isinstance(node, ast.stmt):
+            lines |= _lines(node)
+            lines |= {item.lineno for item in getattr(node, "decorator_list", [])}
+    texts = [source.splitlines()[line - 1].strip() for line in lines - docs]
+    return sum(bool(text) and not text.startswith("#") for text in texts)
+
+
+def _lines(node: ast.stmt) -> set[int]:
+    return set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
 def measure(folder: Path) -> First:

@@ -243,13 +243,13 @@ def report(
     show(["", "ready s", "CPU s", "rest s", "CPU s", "processes", "PSS MiB", "alone MiB", "idle CPU"], lines)
     ours = [*samples["kernos"], *samples["kernos B"]]
     ready_s = middle(start.ready_s for start in ours)
-    ready_mb = middle(start.ready.alone_bytes for start in ours) / 1e6
-    serving_mb = middle(one.kernel_and_plane.alone_bytes for one in served) / 1e6
-    goals = [
-        Goal("kernos up to ready", "<= 2 s", f"{ready_s:.2f} s", ready_s <= 2),
-        Goal("memory when ready, alone", "<= 150 MB", f"{ready_mb:.0f} MB", ready_mb <= 150),
-        Goal("memory when serving, alone", "<= 150 MB", f"{serving_mb:.0f} MB", serving_mb <= 150),
-    ]
+    goals = [Goal("kernos up to ready", "<= 2 s", f"{ready_s:.2f} s", ready_s <= 2)]
+    held = {"ready": [start.ready for start in ours], "serving": [one.kernel_and_plane for one in served]}
+    for when, memories in held.items():
+        pss_mb = middle(one.pss_bytes for one in memories) / 1e6
+        alone_mb = middle(one.alone_bytes for one in memories) / 1e6
+        goals.append(Goal(f"memory when {when}, PSS", "<= 150 MB", f"{pss_mb:.0f} MB", pss_mb <= 150))
+        goals.append(Goal(f"memory when {when}, alone", "<= 150 MB", f"{alone_mb:.0f} MB", alone_mb <= 150))
     show_goals(goals)
     write(
         out,

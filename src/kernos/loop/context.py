@@ -57,13 +57,17 @@ class FlowContext:
         self._room = room
         self._tuned = tuned
         self._known: list[_Known] = []
+        self._cut: dict[str, str] = {}
+        """Digest of a table that was read -> the dataset version it was cut from."""
         self.reader = Reader(room, "training")
         self.model: dict[str, Any] = {}
         """Of the last step that returned a Model: its name, its value, its table argument and what the step says of it."""
 
     def read(self, app: Any, source: str) -> Any:
         frame = self.reader.read(source)
-        self._remember(frame, encode(frame, self._room.blobs, source))
+        value = encode(frame, self._room.blobs, source)
+        self._remember(frame, value)
+        self._cut[value.digest] = self.reader.refs[source]
         return frame
 
     def call(
@@ -76,7 +80,9 @@ class FlowContext:
     ) -> Any:
         bound = bind(function, args, kwargs, self._tuned)
         values = {name: self._encoded(value, f"{step.name}({name})") for name, value in bound.items()}
-        body = {"step": step.name, "arguments": msgspec.to_builtins(values)}
+        digests = {value.digest for value in values.values()}
+        reads = {digest: ref for digest, ref in self._cut.items() if digest in digests}
+        body = {"step": step.name, "arguments": msgspec.to_builtins(values), "reads": reads}
         result = self._room.outcome(self._room.ask("call", body))
         value = msgspec.convert(result["value"], Value)
         if value.kind == "model":

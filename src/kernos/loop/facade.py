@@ -295,6 +295,7 @@ class Loop:
             "code": build.payload["code"],
             "main": build.payload["main"],
             "arguments": body["arguments"],
+            "reads": body["reads"],
             "cache_key": key,
         }
         spec = RunSpec(

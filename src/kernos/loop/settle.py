@@ -72,9 +72,13 @@ def _ingest(tx: Transaction, run: RunRecord, result: dict[str, Any]) -> dict[str
 
 
 def _step(tx: Transaction, run: RunRecord, result: dict[str, Any]) -> dict[str, Any]:
-    inputs = [(value["digest"], "data") for value in run.payload["arguments"].values() if value.get("digest")]
-    inputs.append((run.payload["code"], "code"))
     value = result["value"]
+    given = (argument.get("digest") for argument in run.payload["arguments"].values())
+    inputs = [(digest, "data") for digest in given if digest and digest != value.get("digest")]
+    inputs.append((run.payload["code"], "code"))
+    for digest, ref in run.payload["reads"].items():
+        table = _artifact(tx, run, digest, "table", 0, {"cut_from": ref})
+        record(tx, table, [(_digest_of(tx, ref), "data")], run.owner)
     if value.get("digest"):
         kind: ArtifactKind = (
             "model" if value["kind"] == "model" else "table" if value.get("rows") is not None else "value"

@@ -324,9 +324,9 @@ ARGUMENTS = {"C": {"kind": "json", "inline": 1}}
 
 def test_a_step_is_a_run_with_its_own_limits_that_is_asked_for_once(home: Machine) -> None:
     flow = home.working(parent=build(home).id)
-    first = asking(home, flow, "call", step="clean", arguments=ARGUMENTS)
+    first = asking(home, flow, "call", step="clean", arguments=ARGUMENTS, reads={})
     task = next_task(home, "step")
-    second = asking(home, flow, "call", step="clean", arguments=ARGUMENTS)
+    second = asking(home, flow, "call", step="clean", arguments=ARGUMENTS, reads={})
     home.end(task, value={"kind": "json", "inline": 5})
 
     assert first() == second()
@@ -340,7 +340,7 @@ def test_a_step_that_is_known_is_cached(home: Machine) -> None:
     key = cache_key("sha256:s1", ARGUMENTS, environment_digest())
     home.put(CacheRecord(Digest(key), {"value": {"kind": "json", "inline": 7}}, RunId(1)))
 
-    answer = ask(home, home.working(parent=build(home).id), "call", step="clean", arguments=ARGUMENTS)
+    answer = ask(home, home.working(parent=build(home).id), "call", step="clean", arguments=ARGUMENTS, reads={})
 
     assert (answer["state"], answer["result"]["value"]["inline"]) == ("cached", 7)
     assert [run.state for run in home.runs(kind="step")] == ["cached"]
@@ -350,7 +350,7 @@ def test_a_child_of_a_run_that_holds_cores_is_lent_them(home: Machine) -> None:
     """A trial on every core that asks for a step would else wait for ever."""
     trial = home.working("trial", parent=build(home).id, cpus=4.0)
 
-    answer = asking(home, trial, "call", step="clean", arguments=ARGUMENTS)
+    answer = asking(home, trial, "call", step="clean", arguments=ARGUMENTS, reads={})
     task = next_task(home, "step")
     assert home.run(task.run).cpus == 0.0
     home.end(task, value={"kind": "json", "inline": 5})
@@ -360,7 +360,7 @@ def test_a_child_of_a_run_that_holds_cores_is_lent_them(home: Machine) -> None:
 
 def test_a_step_nobody_declared_is_not_called(home: Machine) -> None:
     with pytest.raises(NotFoundError, match="no step 'nope'"):
-        ask(home, home.working(parent=build(home).id), "call", step="nope", arguments={})
+        ask(home, home.working(parent=build(home).id), "call", step="nope", arguments={}, reads={})
 
 
 def test_trials_belong_to_a_search_and_have_a_number(home: Machine) -> None:
@@ -505,7 +505,7 @@ def test_a_prediction_is_looked_for_in_each_services_log(home: Machine) -> None:
 def test_every_run_a_worker_causes_is_its_builds_owners(home: Machine) -> None:
     run = build(home)
     task = home.working(parent=run.id)
-    asking(home, task, "call", step="clean", arguments={})
+    asking(home, task, "call", step="clean", arguments={}, reads={})
     step = home.run(next_task(home, "step").run)
 
     assert (step.owner, step.weight, step.app) == (run.owner, run.weight, "m")

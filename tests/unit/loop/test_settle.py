@@ -113,7 +113,7 @@ def test_a_step_is_cached_with_its_output_and_inputs(
     machine: Machine, value: dict[str, Any], kind: str
 ) -> None:
     arguments = {"rows": {"kind": "table", "digest": "sha256:t"}, "C": {"kind": "json", "inline": 0.5}}
-    payload = {"arguments": arguments, "code": "sha256:code", "cache_key": "sha256:key"}
+    payload = {"arguments": arguments, "code": "sha256:code", "cache_key": "sha256:key", "reads": {}}
     result = {"value": value, **({"model": {"size_bytes": 7}} if kind == "model" else {})}
 
     answer = settled(machine, "step", payload, result)
@@ -126,12 +126,24 @@ def test_a_step_is_cached_with_its_output_and_inputs(
 
 
 def test_a_step_that_gives_a_plain_value_makes_no_artifact(machine: Machine) -> None:
-    payload = {"arguments": {}, "code": "sha256:code", "cache_key": "sha256:key"}
+    payload = {"arguments": {}, "code": "sha256:code", "cache_key": "sha256:key", "reads": {}}
 
     settled(machine, "step", payload, {"value": {"kind": "json", "inline": 1}})
 
     assert listed(machine, ArtifactRecord) == []
     assert get(machine, CacheRecord, Digest("sha256:key")) is not None
+
+
+def test_a_table_that_was_read_leads_back_to_its_version_and_no_table_to_itself(machine: Machine) -> None:
+    machine.artifact("sha256:d1", "dataset", {}, "/data/rows")
+    same = {"kind": "table", "digest": DIGEST, "rows": 3}
+    payload = {
+        "arguments": {"rows": same}, "code": "sha256:code", "cache_key": "sha256:key", "reads": {DIGEST: "/data/rows@1"},
+    }  # fmt: skip
+
+    settled(machine, "step", payload, {"value": same})
+
+    assert edges(machine, DIGEST) == {("sha256:d1", "data"), ("sha256:code", "code")}
 
 
 def test_a_trial_leaves_its_score_and_parameters(machine: Machine) -> None:
