@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from kernos.client.home import living_kernel
 from kernos.security.tokens import Authenticator
 from kernos.system import System, open_system
 
+Opening = Callable[[Settings], System]
 URL = "http://127.0.0.1:7"
 
 
@@ -30,11 +31,23 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def system(settings: Settings) -> Iterator[System]:
-    system = open_system(settings)
-    yield system
-    if not system.lock.closed:
-        system.stop()
+def opening() -> Iterator[Opening]:
+    """Opens systems, and stops those that a test has left open."""
+    opened: list[System] = []
+
+    def opening(settings: Settings) -> System:
+        opened.append(open_system(settings))
+        return opened[-1]
+
+    yield opening
+    for system in opened:
+        if not system.lock.closed:
+            system.stop()
+
+
+@pytest.fixture
+def system(settings: Settings, opening: Opening) -> System:
+    return opening(settings)
 
 
 def threads() -> set[str]:
@@ -59,7 +72,9 @@ def test_a_home_is_made_private_with_all_its_folders(system: System) -> None:
     assert (system.home / "plane" / "log").is_dir()
 
 
-def test_the_first_administrator_gets_one_private_token(system: System, settings: Settings) -> None:
+def test_the_first_administrator_gets_one_private_token(
+    system: System, settings: Settings, opening: Opening
+) -> None:
     file = system.home / "token"
     token = file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -70,47 +85,49 @@ def test_the_first_administrator_gets_one_private_token(system: System, settings
     assert token not in admin.token_sha256
 
     system.stop()
-    again = open_system(settings)
+    again = opening(settings)
     assert file.read_text() == token
     assert isinstance(again.auth, Authenticator)
     again.stop()
 
 
-def test_a_home_has_one_kernel(system: System, settings: Settings) -> None:
+def test_a_home_has_one_kernel(system: System, settings: Settings, opening: Opening) -> None:
     with pytest.raises(ConflictError, match="Another kernel runs") as caught:
-        open_system(settings)
+        opening(settings)
     assert f"kernos down --home {system.home}" in caught.value.hint
 
     system.stop()
-    open_system(settings).stop()
+    opening(settings).stop()
 
 
-def test_two_homes_do_not_mind_each_other(system: System, tmp_path: Path) -> None:
-    open_system(settings_of(tmp_path / "other")).stop()
+def test_two_homes_do_not_mind_each_other(system: System, tmp_path: Path, opening: Opening) -> None:
+    opening(settings_of(tmp_path / "other")).stop()
 
 
 @pytest.mark.parametrize("name", ["", "keys"])
-def test_a_home_that_cannot_be_made_is_said(tmp_path: Path, name: str) -> None:
+def test_a_home_that_cannot_be_made_is_said(tmp_path: Path, name: str, opening: Opening) -> None:
     home = tmp_path / "home"
     if name:
         home.mkdir()
     (home / name if name else home).write_text("a file")
 
     with pytest.raises(UnavailableError, match="cannot be made") as caught:
-        open_system(settings_of(home))
+        opening(settings_of(home))
     assert "--home" in caught.value.hint
 
 
-def test_a_lock_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_opened_is_said(tmp_path: Path, opening: Opening) -> None:
     (tmp_path / "kernel.lock").mkdir()
 
     with pytest.raises(UnavailableError, match="cannot be written"):
-        open_system(settings_of(tmp_path))
+        opening(settings_of(tmp_path))
 
 
 @pytest.mark.parametrize("file", ["catalog.db", "keys"])
-def test_an_opening_that_fails_leaves_no_lock_and_no_thread(settings: Settings, file: str) -> None:
-    open_system(settings).stop()
+def test_an_opening_that_fails_leaves_no_lock_and_no_thread(
+    settings: Settings, file: str, opening: Opening
+) -> None:
+    opening(settings).stop()
     before = threads()
     found = settings.home_path / file
     for path in found.iterdir() if found.is_dir() else [found]:
@@ -118,16 +135,16 @@ def test_an_opening_that_fails_leaves_no_lock_and_no_thread(settings: Settings, 
 
     for _ in range(2):
         with pytest.raises(KernosError) as caught:
-            open_system(settings)
+            opening(settings)
         assert not isinstance(caught.value, ConflictError)
     assert threads() == before
 
 
-def test_only_this_homes_key_signs_its_journal(system: System, tmp_path: Path) -> None:
+def test_only_this_homes_key_signs_its_journal(system: System, tmp_path: Path, opening: Opening) -> None:
     sign_head(system.store, system.signer.sign, system.signer.key_id)
     assert verify(system.store, system.check_head).signed_size > 0
 
-    stranger = open_system(settings_of(tmp_path / "other"))
+    stranger = opening(settings_of(tmp_path / "other"))
     assert not system.check_head(b"x", stranger.signer.sign(b"x").hex(), stranger.signer.key_id)
     assert not system.check_head(b"x", stranger.signer.sign(b"x").hex(), system.signer.key_id)
     assert system.check_head(b"x", system.signer.sign(b"x").hex(), system.signer.key_id)
@@ -149,28 +166,30 @@ def test_it_starts_says_where_it_is_and_stops(system: System) -> None:
     assert not {name for name in threads() if "kernos" in name or name == "reconciler"}
 
 
-def test_a_system_that_never_started_leaves_a_plane_alone(settings: Settings) -> None:
-    first = open_system(settings)
+def test_a_system_that_never_started_leaves_a_plane_alone(settings: Settings, opening: Opening) -> None:
+    first = opening(settings)
     first.start(URL)
     die(first)
     assert first.plane.alive()
 
-    second = open_system(settings)
+    second = opening(settings)
     second.stop()
     assert first.plane.alive()
 
-    third = open_system(settings)
+    third = opening(settings)
     third.start(URL)
     assert third.plane.url == first.plane.url
     third.stop()
     assert not first.plane.alive()
 
 
-def test_a_start_that_fails_keeps_the_plane_it_found_and_ends_the_one_it_made(settings: Settings) -> None:
+def test_a_start_that_fails_keeps_the_plane_it_found_and_ends_the_one_it_made(
+    settings: Settings, opening: Opening
+) -> None:
     def failing() -> None:
         raise CorruptError("the Runs cannot be read")
 
-    fresh = open_system(settings)
+    fresh = opening(settings)
     fresh.kernel.start = failing  # type: ignore[method-assign] # any failure after the plane's start
     with pytest.raises(CorruptError):
         fresh.start(URL)
@@ -178,10 +197,10 @@ def test_a_start_that_fails_keeps_the_plane_it_found_and_ends_the_one_it_made(se
     fresh.stop()
     assert not fresh.plane.alive()
 
-    good = open_system(settings)
+    good = opening(settings)
     good.start(URL)
     die(good)
-    later = open_system(settings)
+    later = opening(settings)
     later.kernel.start = failing  # type: ignore[method-assign] # as above
     with pytest.raises(CorruptError):
         later.start(URL)
@@ -190,8 +209,8 @@ def test_a_start_that_fails_keeps_the_plane_it_found_and_ends_the_one_it_made(se
     good.plane.stop()
 
 
-def test_what_one_part_fails_with_keeps_no_other_from_stopping(settings: Settings) -> None:
-    system = open_system(settings)
+def test_what_one_part_fails_with_keeps_no_other_from_stopping(settings: Settings, opening: Opening) -> None:
+    system = opening(settings)
     system.start(URL)
 
     def failing() -> None:
@@ -206,4 +225,4 @@ def test_what_one_part_fails_with_keeps_no_other_from_stopping(settings: Setting
 
     assert not system.plane.alive()
     assert system.lock.closed
-    open_system(settings).stop()
+    opening(settings).stop()

@@ -11,7 +11,7 @@ from kernos.catalog.blobs import FileBlobs
 from kernos.client.http import Http
 from kernos.kernel.run import Task
 from kernos.spec.app import App
-from kernos.spec.load import load
+from kernos.spec.load import import_app
 
 CALL_WAIT_S = 20.0
 """How long one question to the kernel may stay open before it is asked again."""
@@ -31,8 +31,8 @@ class Room:
         self._http = Http.unix(task.socket, token=task.token, patience_s=KERNEL_GONE_S)
 
     def app(self) -> App:
-        """The App this Run works for, loaded from its stored source bundle."""
-        return load(code_folder(self.home, Digest(self.payload["code"])), self.payload["main"])
+        """The App this Run works for, from its stored source bundle, which its load Run has checked."""
+        return import_app(code_folder(self.home, Digest(self.payload["code"])), self.payload["main"])
 
     def ask(self, verb: str, body: dict[str, Any]) -> dict[str, Any]:
         """One of the questions a worker may ask for itself: read, call, trial, wait, sign."""

@@ -22,22 +22,36 @@ from kernos.spec.place import Place, nearest
 
 
 def load(folder: Path, main: str) -> App:
-    """The one App that `folder/main` makes, checked. The module's name is `kernos_app_<stem of main>`, the
-    same in every process, so that values of its classes can travel between Runs."""
-    path = (folder / main).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InvalidError(f"{main!r} leads out of the App's folder.", hint="Name a file in the folder.")
-    files = bundle(path)
-    module = ModuleType(f"kernos_app_{path.stem}")
-    module.__file__ = str(path)
-    _forget(files, path.parent)
-    sys.modules[module.__name__] = module
-    with _importing_from(path.parent), _told_by(path.parent):
-        exec(compile(files[path.name], str(path), "exec"), vars(module))  # noqa: S102 - running the user's module is the point
-    app = _only_app(module, path)
+    """The one App that `folder/main` makes, with everything it declares checked."""
+    path = _inside(folder, main)
+    bundle(path)  # tells of what cannot be parsed, before anything runs
+    app = import_app(folder, main)
     with _told_by(path.parent):
         app.manifest()
     return app
+
+
+def import_app(folder: Path, main: str) -> App:
+    """The App of a module that `load` has checked before: its functions, at the cost of an import.
+
+    The module's name is `kernos_app_<stem of main>`, the same in every process, so that values of its classes
+    can travel between Runs.
+    """
+    path = _inside(folder, main)
+    module = ModuleType(f"kernos_app_{path.stem}")
+    module.__file__ = str(path)
+    _forget((file.relative_to(path.parent).as_posix() for file in path.parent.rglob("*.py")), path.parent)
+    sys.modules[module.__name__] = module
+    with _importing_from(path.parent), _told_by(path.parent):
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))  # noqa: S102 - running the user's module is the point
+    return _only_app(module, path)
+
+
+def _inside(folder: Path, main: str) -> Path:
+    path = (folder / main).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InvalidError(f"{main!r} leads out of the App's folder.", hint="Name a file in the folder.")
+    return path
 
 
 def _only_app(module: ModuleType, path: Path) -> App:

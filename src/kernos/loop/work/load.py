@@ -6,9 +6,13 @@ from typing import Any
 
 import msgspec
 
+from kernos.base.ids import Digest
 from kernos.kernel.run import Task
-from kernos.loop.room import Room
+from kernos.loop.room import Room, code_folder
+from kernos.spec.load import load
 
 
 def run(task: Task) -> dict[str, Any]:
-    return {"manifest": msgspec.to_builtins(Room(task).app().manifest())}
+    room = Room(task)
+    app = load(code_folder(room.home, Digest(room.payload["code"])), room.payload["main"])
+    return {"manifest": msgspec.to_builtins(app.manifest())}
