@@ -241,27 +241,14 @@ def test_the_licence_is_apache_2() -> None:
 
 
 def test_figures_in_the_readme_are_those_that_were_measured() -> None:
-    best = json.loads(read("bench/results/serving.json"))["best"]
-    ingest = json.loads(read("bench/results/ingest.json"))
-    told = {row[0]: row[1:] for row in rows("README.md", r".*(?:CPU time|memory|CSV).*")}
-
-    assert list(told.values()) == [
-        [f"{best['kernos']['cpu_us_per_request']:.0f} µs", peers(best, "cpu_us_per_request", "µs")],
-        [f"{best['kernos']['pss_mib']:.0f} MiB", peers(best, "pss_mib", "MiB")],
-        *(wall_s(ingest[size]["runs"]) for size in ("256 MB", "1024 MB")),
-        [memory(ingest["1024 MB"], "kernos"), f"pandas {memory(ingest['1024 MB'], 'pandas')}"],
+    page = read("README.md")
+    table = page[page.index("| figure | target |") : page.index("## What it does not do yet")]
+    goals = [
+        goal
+        for file in sorted((ROOT / "bench/results").glob("*.json"))
+        for goal in json.loads(file.read_text())["goals"]
     ]
 
-
-def peers(best: dict[str, Any], figure: str, unit: str) -> str:
-    return ", ".join(f"{name} {best[name.lower()][figure]:.0f} {unit}" for name in ("MLServer", "BentoML"))
-
-
-def wall_s(runs: dict[str, list[dict[str, float]]]) -> list[str]:
-    """The best round of each."""
-    ours = min(run["wall_s"] for name, of in runs.items() if name.startswith("kernos") for run in of)
-    return [f"{ours:.1f} s", f"pandas to Parquet {min(run['wall_s'] for run in runs['pandas']):.1f} s"]
-
-
-def memory(figures: dict[str, Any], who: str) -> str:
-    return f"{figures[f'peak_rss_bytes_{who}'] / 2**30:.1f} GiB"
+    assert len(goals) > 15
+    assert [goal for goal in goals if goal["measured"] not in table] == []
+    assert table.count("missed") == sum(not goal["met"] for goal in goals)

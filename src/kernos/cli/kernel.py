@@ -81,9 +81,10 @@ def down(home: Home = None, yes: Yes = False, as_json: Json = False) -> None:
         if count == 1
         else f"{count} Runs are stopped"
     )
-    served = ", ".join(service.app for service in view.services) or "nothing"
+    served = ", ".join(service.app for service in view.services)
+    unserved = f"{served} is no longer served" if served else "nothing is served"
     agree(
-        f"This stops the kernel of {folder} (pid {file.pid}): {running}, and {served} is no longer served.",
+        f"This stops the kernel of {folder} (pid {file.pid}): {running}, and {unserved}.",
         yes=yes,
     )
     process = ProcessId(file.pid, file.started_ticks)

@@ -11,6 +11,7 @@ from kernos.govern.metrics import measure
 from kernos.runtime.engine import OnnxEngine, predict
 from kernos.runtime.signature import Signature
 
+OF_REGRESSION = frozenset({"r2", "mae", "rmse"})
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
 
 
@@ -46,5 +47,7 @@ def score(estimator: Any, table: Any, columns: list[str], target: str, metric: s
         task="classification" if classes else "regression",
         classes=[value.item() if hasattr(value, "item") else value for value in classes],
     )
+    if not classes and metric not in OF_REGRESSION:
+        metric = "r2"
     value = measure(found, metric).value
     return -value if metric in LOWER_IS_BETTER else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -39,6 +40,18 @@ from kernos.security.keys import SigningKey
 CALL_WAIT_S = 20.0
 SEED = 1
 """Of the split and of the search; recorded with every build."""
+
+
+_ASKED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "read": ("source",),
+        "call": ("step", "arguments", "reads"),
+        "trial": ("index", "params"),
+        "wait": ("run", "timeout_s"),
+        "sign": ("statement",),
+    }
+)
+"""What each question of a worker must hold."""
 
 
 class Loop:
@@ -159,7 +172,9 @@ class Loop:
         return RunSpec(kind="build", app=registered.name, name=name, owner=owner, cpus=0.0, payload=payload)
 
     def _same_build(self, reader: Reader, spec: RunSpec) -> dict[str, Any] | None:
-        """The result of the newest build, if it was this one and its data is as it was."""
+        """The result of the newest build, if it was this one, its data is as it was, and what it made is in service."""
+        service = reader.get(DeploymentRecord, spec.app)
+        in_service = {service.live, service.canary} if service is not None else set()
         builds = reader.list(
             RunRecord,
             where={"kind": "build", "app": spec.app, "state": ("done", "cached")},
@@ -169,6 +184,8 @@ class Loop:
         )
         for build in builds:
             if build.payload["fingerprint"] != spec.payload["fingerprint"] or not build.result.get("reads"):
+                continue
+            if "deployed" in build.result and build.result["deployed"] not in in_service:
                 continue
             folder = spec.payload["folder"]
             found = {source: find_source(reader, source, folder) for source in build.result["reads"]}
@@ -207,6 +224,9 @@ class Loop:
             if asking is None or asking.state != "running":
                 raise DeniedError(f"Run {run} is not running.", hint="Its work belongs to another attempt.")
             build = _build_of(reader, asking)
+        lacking = [name for name in _ASKED.get(verb, ()) if name not in body]
+        if lacking:
+            raise InvalidError(f"{verb!r} needs {lacking[0]!r}.", hint=f"It needs {', '.join(_ASKED[verb])}.")
         match verb:
             case "read":
                 return self._answer(self._read(build, asking, str(body["source"])), CALL_WAIT_S)

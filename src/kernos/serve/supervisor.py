@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from kernos.base.clock import Clock
-from kernos.base.errors import FailedError, UnavailableError
+from kernos.base.errors import FailedError, KernosError, UnavailableError, from_problem
 from kernos.base.files import write_atomic
 from kernos.base.processes import ProcessId, identify, is_alive, kill_group
 from kernos.base.settings import PlaneSettings
@@ -90,10 +90,7 @@ class Plane:
                 if self.status() is not None:
                     return self.url
                 if not self.alive():
-                    raise FailedError(
-                        f"The data plane ended at once: {self._last_words()}",
-                        hint=f"See {self._folder / 'plane.log'}.",
-                    )
+                    raise self._failure()
                 self._pause.wait(_POLL_S)
             raise UnavailableError(
                 f"The data plane does not answer after {_READY_S:.0f} s.",
@@ -220,9 +217,20 @@ class Plane:
         except (OSError, msgspec.MsgspecError):
             return None
 
-    def _last_words(self) -> str:
+    def _failure(self) -> KernosError:
+        """Why it ended at once: the problem it told of itself, or the end of its log."""
         try:
-            lines = (self._folder / "plane.log").read_bytes()[-2000:].decode(errors="replace").splitlines()
+            return from_problem(msgspec.json.decode(self._last_line())["problem"])
+        except (msgspec.DecodeError, KeyError, TypeError):
+            hint = f"See {self._folder / 'plane.log'}."
+            return FailedError(f"The data plane ended at once: {self._last_words()}", hint=hint)
+
+    def _last_words(self) -> str:
+        return self._last_line()[:300] or "no words"
+
+    def _last_line(self) -> str:
+        try:
+            lines = (self._folder / "plane.log").read_bytes()[-8000:].decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return lines[-1][:300] if lines else "no words"
+        return lines[-1] if lines else ""

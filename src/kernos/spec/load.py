@@ -7,7 +7,6 @@ first on the module path and stays there, since functions may import their neigh
 
 from __future__ import annotations
 
-import importlib
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -80,7 +79,7 @@ def _importing_from(folder: Path) -> Iterator[None]:
     if str(folder) in sys.path:
         sys.path.remove(str(folder))
     sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
+    sys.path_importer_cache.pop(str(folder), None)  # its files may be newer than what was seen of it
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield

@@ -340,7 +340,9 @@ def test_a_step_that_is_known_is_cached(home: Machine) -> None:
     key = cache_key("sha256:s1", ARGUMENTS, environment_digest())
     home.put(CacheRecord(Digest(key), {"value": {"kind": "json", "inline": 7}}, RunId(1)))
 
-    answer = ask(home, home.working(parent=build(home).id), "call", step="clean", arguments=ARGUMENTS, reads={})
+    answer = ask(
+        home, home.working(parent=build(home).id), "call", step="clean", arguments=ARGUMENTS, reads={}
+    )
 
     assert (answer["state"], answer["result"]["value"]["inline"]) == ("cached", 7)
     assert [run.state for run in home.runs(kind="step")] == ["cached"]

@@ -348,12 +348,12 @@ def test_a_tick_that_fails_does_not_end_the_thread(home: Machine, caplog: pytest
     went_on = threading.Event()
     tick = home.deployer.tick
 
-    def failing() -> None:
+    def failing() -> bool:
         for error in failures:
             home.put(msgspec.structs.replace(started(home), state="failed"))
             raise error
         went_on.set()
-        tick()
+        return tick()
 
     home.deployer.tick = failing  # type: ignore[method-assign] # a failure of any part
     home.reconciler.start()

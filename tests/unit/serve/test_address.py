@@ -18,7 +18,9 @@ def test_beyond_this_machine_is_refused_with_a_way_out(host: str) -> None:
     assert "proxy" in caught.value.hint
 
 
-@pytest.mark.parametrize(("host", "port"), [("localhost", 0), ("", 0), ("127.0.0.1", -1), ("127.0.0.1", 65536)])
+@pytest.mark.parametrize(
+    ("host", "port"), [("localhost", 0), ("", 0), ("127.0.0.1", -1), ("127.0.0.1", 65536)]
+)
 def test_what_is_no_address_is_invalid(host: str, port: int) -> None:
     with pytest.raises(InvalidError):
         check_address(host, port)

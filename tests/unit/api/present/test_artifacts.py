@@ -27,6 +27,8 @@ def test_an_end_without_a_path_stands_for_itself(system: Any) -> None:
 
 def test_an_end_goes_by_the_path_it_was_asked_by(system: Any) -> None:
     with system.store.read() as reader:
-        [edge] = edge_views(reader, [EdgeRecord("sha256:x", "admin", "author", None)], {"sha256:x": "/data/a@1"})
+        [edge] = edge_views(
+            reader, [EdgeRecord("sha256:x", "admin", "author", None)], {"sha256:x": "/data/a@1"}
+        )
 
     assert edge.target_ref == "/data/a@1"
