@@ -69,7 +69,7 @@ def up(
 
 
 def down(home: Home = None, yes: Yes = False, as_json: Json = False) -> None:
-    """Stop the kernel and everything it serves."""
+    """Stop the kernel and everything it serves. Asks on a terminal alone: nothing is lost, Runs go on at the next `up`."""
     folder = home_path(home)
     file = need_kernel(folder)
     view = msgspec.convert(Client.from_home(folder).home(), HomeView)
@@ -85,7 +85,7 @@ def down(home: Home = None, yes: Yes = False, as_json: Json = False) -> None:
     unserved = f"{served} is no longer served" if served else "nothing is served"
     agree(
         f"This stops the kernel of {folder} (pid {file.pid}): {running}, and {unserved}.",
-        yes=yes,
+        yes=yes or not sys.stdin.isatty(),
     )
     process = ProcessId(file.pid, file.started_ticks)
     os.kill(file.pid, signal.SIGTERM)
