@@ -39,7 +39,7 @@ from kernos.security.keys import SigningKey
 
 CALL_WAIT_S = 20.0
 SEED = 1
-"""Of the split and of the search; recorded with every build."""
+"""Of the split and of the search; recorded with every build. README tells how it was chosen."""
 
 
 _ASKED: Mapping[str, tuple[str, ...]] = MappingProxyType(
